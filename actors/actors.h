@@ -212,7 +212,7 @@ using journal_actor = caf::typed_actor<caf::reacts_to<JournalWorkPtr>>;
 using client_actor = service_actor::extend<caf::reacts_to<FramePtr>, caf::reacts_to<PeerEventPtr>,
                                            caf::reacts_to<join_atom>, caf::reacts_to<tick_atom>>;
 
-// Unique in the process, and never 0.
+// Returns a number that is unique in the process, and never 0.
 std::uint64_t next_request_id();
 
 }  // namespace troupe::actors

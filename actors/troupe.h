@@ -106,10 +106,11 @@ class Cluster {
   // The result of a job that is done: the merged result, or for "generate" its lines in the order
   // of the input.
   Result<std::string> job_result(const std::string& id);
-  // Every job that the head knows; of those that are over, only the newest 1000.
+  // Returns every job that the head knows; of those that are over, only the newest 1000.
   Result<std::vector<JobStatus>> jobs();
-  // What happened to a job's shards: the lines after the one with the sequence number `after`. One
-  // answer may hold only some of them; an answer without lines means that there are no more yet.
+  // Returns what happened to a job's shards: the lines after the one with the sequence number
+  // `after`. One answer may hold only some of them; an answer without lines means that there are no
+  // more yet.
   Result<JobLog> job_log(const std::string& id, std::uint64_t after);
 
   // The cluster as its head sees it.

@@ -6,10 +6,11 @@
 
 namespace troupe {
 
-// Microseconds since some moment in the past.
+// Returns the microseconds since some moment in the past.
 std::int64_t monotonic_us();
 
-// Wall-clock time in milliseconds since 1970, for people, and to compare the clocks of machines.
+// Returns the wall-clock time in milliseconds since 1970, for people, and to compare the clocks of
+// machines.
 std::int64_t unix_now_ms();
 
 // While an object exists, monotonic_us() returns its time, so that tests can simulate a cluster on

@@ -35,11 +35,11 @@ class Sha256 {
   std::unique_ptr<void, Release> context_;
 };
 
-// SHA-256 of `bytes` as 64 lower-case hex digits.
+// Returns the SHA-256 of `bytes` as 64 lower-case hex digits.
 std::string sha256_hex(std::span<const std::byte> bytes);
 
-// SHA-256 of a file's content. The file's pages are dropped as they are hashed, so that they do not
-// count as memory of this process.
+// Returns the SHA-256 of a file's content. The file's pages are dropped as they are hashed, so that
+// they do not count as memory of this process.
 Result<std::string> sha256_of_file(const std::filesystem::path& path);
 
 // Says whether `text` is 64 lower-case hex digits and nothing else.

@@ -27,7 +27,7 @@ enum class Code : std::uint8_t {
   kInternal,  // a failure of third-party code without a better name
 };
 
-// Stable lower-case name of a code, e.g. "not_found".
+// Returns the stable lower-case name of a code, e.g. "not_found".
 std::string_view code_name(Code code);
 
 class [[nodiscard]] Status {

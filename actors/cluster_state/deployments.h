@@ -108,8 +108,8 @@ class Deployments {
   // A node has let its peers in, or has loaded its layers. Returns true if it was the last one.
   bool allowed(const net::PublicKey& node, std::uint64_t epoch);
   bool loaded(const net::PublicKey& node, std::uint64_t epoch, std::uint64_t weights_bytes);
-  // No node can hold the deployment: it waits for one. The memory that it was planned to take on
-  // the nodes that are left stays reserved.
+  // Lets a deployment wait for a node that can hold it, because none can. The memory that it was
+  // planned to take on the nodes that are left stays reserved.
   void wait(std::uint64_t id, std::int64_t now_us);
   // The deployments that wait for a node, and whether each has waited for kNobodyLeftUs.
   std::vector<std::pair<std::uint64_t, bool>> waiting(std::int64_t now_us) const;

@@ -40,7 +40,7 @@ struct NodeRecord {
   NodeStats stats;
   std::uint64_t copied_bytes = 0;  // weights that it fetched in the background since it joined
   bool alive() const { return life == NodeLife::kReady || life == NodeLife::kSuspect; }
-  // "unreachable", "draining", or the word for its life.
+  // Returns "unreachable", "draining", or the word for the node's life.
   const char* state() const;
 };
 using Workers = std::vector<const NodeRecord*>;

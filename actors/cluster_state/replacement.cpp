@@ -7,7 +7,7 @@
 namespace troupe::actors {
 namespace {
 
-// Where a deployment would be placed if exactly these nodes were unfit.
+// Returns where a deployment would be placed if exactly these nodes were unfit.
 Result<std::vector<StagePlan>> places(const ClusterState& state, const Deployment& deployment,
                                       const std::set<net::PublicKey>& unfit, bool grow) {
   const Workers workers = state.members.workers(unfit);

@@ -16,8 +16,9 @@ namespace troupe::actors {
 //   or the prediction says that streams would gain too little), and as place_model().
 Result<std::uint64_t> place_replica(ClusterState& state, std::uint64_t id);
 
-// How fast streams go through each of these deployments, to be compared only with each other: the
-// predicted tokens per second, or the number of threads if some node has not been measured.
+// Returns how fast streams go through each of these deployments, to be compared only with each
+// other: the predicted tokens per second, or the number of threads if some node has not been
+// measured.
 std::vector<double> stream_speeds(const ClusterState& state, const std::vector<std::uint64_t>& ids);
 
 }  // namespace troupe::actors

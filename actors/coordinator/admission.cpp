@@ -181,7 +181,8 @@ void Admission::renew_local_token(std::int64_t now_unix_s) {
   local_.expires_unix_s = 0;
 }
 
-// Tokens that cannot let anybody in any more are left out, as are those of another head's key.
+// Reads the tokens of the file, except those that cannot let anybody in any more and those of
+// another head's key.
 Status Admission::read_tokens(const json& file, std::int64_t now_unix_s) {
   std::string head;
   if (read_field(file, "head", &head) && head != net::to_z85(head_)) return Status::ok();

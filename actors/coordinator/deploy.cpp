@@ -39,7 +39,7 @@ ModelReady refusal(const HeadState& head, const Status& why) {
   return ready;
 }
 
-// Clients know a deployment by its id, whatever its epoch is.
+// Makes the answer that the deployment is ready. Clients know it by its id, whatever its epoch is.
 ModelReady ready_answer(const HeadState& head, const Deployment& deployment) {
   ModelReady ready;
   ready.deployment = deployment.id;
@@ -56,7 +56,7 @@ void grant_fetching(HeadState& head, const FetchGrant& grant) {
   head.self->send(head.setup->bulk, std::make_shared<const FetchGrant>(grant));
 }
 
-// Nobody needs the model any more: nobody may fetch it.
+// Tells every process that nobody may fetch the model, which nobody needs any more.
 void end_fetching(HeadState& head, const std::string& model) {
   for (const auto& [id, deployment] : head.cluster.deployments.all()) {
     if (deployment.manifest.model == model) return;

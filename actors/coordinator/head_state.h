@@ -62,8 +62,8 @@ struct RunningEngine {
   double load(std::int64_t now_us) const;
   void opened(std::int64_t now_us);
   void asked(std::int64_t now_us);
-  // How much longer the model stays loaded; nothing while the engine works, or if the model stays
-  // forever.
+  // Returns how much longer the model stays loaded; nothing while the engine works, or if the model
+  // stays forever.
   std::optional<std::int64_t> left_us(std::optional<std::int64_t> keep_alive_us,
                                       std::int64_t now_us) const;
 };

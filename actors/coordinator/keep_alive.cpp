@@ -8,9 +8,9 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// How much longer an engine's model stays loaded. There is no limit while the engine works, and
-// none while the deployment is being placed again or waits for a node, since these states end by
-// themselves.
+// Returns how much longer an engine's model stays loaded. There is no limit while the engine works,
+// and none while the deployment is being placed again or waits for a node, since these states end
+// by themselves.
 std::optional<std::int64_t> left_us(const HeadState& head, std::uint64_t id,
                                     const RunningEngine& engine) {
   const auto deployment = head.cluster.deployments.all().find(id);

@@ -17,7 +17,7 @@ namespace troupe::actors::coordinator {
 bool make_room(HeadState& head, const std::set<std::uint64_t>& except);
 // Unloads the models that nobody has used for --keep-alive.
 void release_unused(HeadState& head);
-// What each deployment's engine is doing, by the deployment's id.
+// Returns what each deployment's engine is doing, by the deployment's id.
 std::map<std::uint64_t, DeploymentUse> uses_of(const HeadState& head);
 
 }  // namespace troupe::actors::coordinator

@@ -68,7 +68,7 @@ Result<json> unload(HeadState& head, const Manage& ask) {
               {"deployments", ids.size()}};
 }
 
-// Only the last ones are sent, because all that are kept may not fit into a frame.
+// Lists only the last events, because all that are kept may not fit into a frame.
 json list_events(const EventLog& log) {
   const auto& events = log.all();
   json list = json::array();

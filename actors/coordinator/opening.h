@@ -26,7 +26,8 @@ Status name_model(HeadState& head, OpenModel* open);
 
 // ---- decisions, pure ---------------------------------------------------------------------------
 
-// Unused deployments of this model that are split in another way: a new one may take their place.
+// Returns the unused deployments of this model that are split in another way: a new one may take
+// their place.
 std::set<std::uint64_t> other_splits(const HeadState& head, const std::string& model,
                                      std::int64_t now_us);
 // True if the opening wants this deployment and none of its replicas: either it says so, or it

@@ -23,7 +23,8 @@ PeerAddress address_of(const HeadState& head, const net::PublicKey& key);
 // those that are to have copies.
 std::vector<net::PublicKey> fetchers_of(const HeadState& head, const std::string& model);
 
-// Nodes and clients that `node` can fetch these layers from: full copies first, then partial ones.
+// Returns the nodes and clients that `node` can fetch these layers from: full copies first, then
+// partial ones.
 std::vector<PeerAddress> sources_of(const HeadState& head, const Deployment& deployment,
                                     model::LayerRange layers, const net::PublicKey& node);
 

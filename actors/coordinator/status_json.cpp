@@ -28,7 +28,7 @@ std::string layers_of(const ClusterState& cluster, const net::PublicKey& node) {
   return text;
 }
 
-// What people should know about a node: its machine, its clock, its program.
+// Returns what people should know about a node: its machine, its clock, its program.
 std::vector<std::string> troubles_of(const NodeRecord& node) {
   std::vector<std::string> out = node.troubles;
   if (std::abs(node.clock_ahead_ms) > kClockMsMax) {

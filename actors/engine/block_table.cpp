@@ -12,7 +12,7 @@ Ids ids_of_block(Ids ids, std::size_t index) {
   return ids.subspan(index * kBlockPositions, kBlockPositions);
 }
 
-// Null for the blocks that everyone may find.
+// Returns null for the blocks that everyone may find.
 std::shared_ptr<const BlockDomain> domain_at(const BlockSequence& sequence, std::size_t index) {
   return index < sequence.public_blocks ? nullptr : sequence.domain;
 }

@@ -115,9 +115,9 @@ class EngineState {
   // half of all. kResourceExhausted for requests of other askers. An answer that continues has a
   // place already.
   Status check_share(const EngineRequest& request) const;
-  // For a request that was refused: how long until there is a place for it, judging by the pace at
-  // which requests have ended so far. The next request that is refused is told about the place
-  // after that.
+  // Returns, for a request that was refused, how long it takes until there is a place for it,
+  // judging by the pace at which requests have ended so far. The next request that is refused is
+  // told about the place after that.
   std::int64_t wait_for_place_us(std::int64_t now_us);
   // Admits a request, which waits while those before it hold the memory that it needs.
   //   Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling, an
@@ -152,7 +152,7 @@ class EngineState {
   std::vector<EngineEvent> halt(const std::string& crashed);
   // Called when the layers lie on stages again, which hold no sequence.
   void resume(const EngineLimits& limits);
-  // From now on the nodes have memory for this number of positions; 0: no bound.
+  // Says for how many positions the nodes have memory from now on; 0: no bound.
   void resize(std::uint64_t positions_max);
   // Takes a request's blocks away; it waits for its turn and is computed again. False if it had not
   // started.
@@ -177,7 +177,7 @@ class EngineState {
   const BlockTable& blocks() const { return table_; }
   const BlockCounters& block_counters() const { return block_counters_; }
   const DraftCounters& draft_counters() const { return draft_counters_; }
-  // Of the askers that were counted last. Looks at every block.
+  // Returns the uses of the askers that were counted last. Looks at every block.
   std::vector<NamedUse> asker_uses() const;
   const FairShares& shares() const { return shares_; }
   // Checks the invariants of the block table and of the blocks that requests hold. For tests.

@@ -42,8 +42,8 @@ double LinearCost::of(const Features& features) const {
   return us;
 }
 
-// Gaussian elimination of a damped, and therefore definite, system. A coefficient that would be
-// negative is left out, and the system is solved again for the others.
+// Solves a damped, and therefore definite, system by Gaussian elimination. A coefficient that would
+// be negative is left out, and the system is solved again for the others.
 void LinearCost::solve() {
   std::array<bool, kFeatures> used{};
   for (std::size_t i = 0; i < kFeatures; ++i) used[i] = products_[i][i] > 0;

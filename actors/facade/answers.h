@@ -13,7 +13,7 @@
 
 namespace troupe::actors {
 
-// Defined for every value of troupe/fields.h except JobStatus.
+// Reads an answer. This is defined for every value of troupe/fields.h except JobStatus.
 //   Errors: kBadData (no JSON object, too deep, too large).
 template <class Answer>
 Result<Answer> read_answer(const std::string& text);

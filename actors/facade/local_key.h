@@ -18,7 +18,7 @@
 
 namespace troupe::actors {
 
-// Both places, with the one in `home` first. The folders need not exist.
+// Returns both places, the one in `home` first. The folders need not exist.
 std::vector<std::filesystem::path> local_key_places(const std::string& home, std::uint16_t port);
 
 // Reads the newest token that lies in one of the places. Any thread; reads files.

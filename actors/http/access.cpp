@@ -19,7 +19,8 @@ bool all_digits(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// "localhost:8080" -> "localhost", "[::1]:8080" -> "[::1]"; false if the port is not a number.
+// Removes the port: "localhost:8080" -> "localhost", "[::1]:8080" -> "[::1]". Returns false if the
+// port is not a number.
 bool without_port(std::string_view host, std::string_view* name) {
   const std::size_t from = host.starts_with('[') ? host.find(']') : 0;
   if (from == std::string_view::npos) return false;

@@ -24,7 +24,7 @@ struct ApiError {
 ApiError bad_request(std::string message, std::string param = {}, std::string code = {});
 // The server cannot do it now. 503, or 429 if the asker is the cause.
 ApiError overloaded(std::string message, double retry_after_s);
-// What a failure of the cluster or the model means to an HTTP client.
+// Returns what a failure of the cluster or the model means to an HTTP client.
 ApiError api_error(const Status& status);
 
 // {"error":{...}}

@@ -22,7 +22,7 @@ class BodyReader {
   // when done() or after an error.
   std::size_t read(std::string_view bytes, std::string* body);
   bool done() const { return state_ == State::kDone; }
-  // What is wrong with the chunks; null if nothing is.
+  // Returns what is wrong with the chunks; null if nothing is.
   const char* error() const { return error_; }
   // The number of bytes that the body has, or will have as far as is known.
   std::uint64_t bytes() const { return bytes_; }

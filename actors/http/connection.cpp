@@ -267,8 +267,8 @@ void Connection::send(std::string bytes) {
   if (!writing_) write_some();
 }
 
-// Most events of a stream can be written at once, without a timer and a turn of the event loop. The
-// rest, and whatever fails, takes the usual path.
+// Writes without a timer and a turn of the event loop, which suffices for most events of a stream.
+// Returns false if something is left or the write failed; that takes the usual path.
 bool Connection::write_at_once() {
   if (tls_ || complete_ || phase_ != Phase::kAnswering) return false;
   ErrorCode error;
@@ -325,7 +325,8 @@ void Connection::all_written() {
   read();
 }
 
-// Closing at once could destroy the answer on its way: the client gets a moment to read it.
+// Waits before closing. Closing at once could destroy the answer on its way, so the client gets a
+// moment to read it.
 void Connection::linger() {
   phase_ = Phase::kLingering;
   wait(Waiting::kLinger, kLingerMs);

@@ -264,7 +264,8 @@ Error read_logit_bias(const json& value, const std::string& name, GenerationAsk*
   return std::nullopt;
 }
 
-// For chats this is a switch, with top_logprobs beside it; for completions it is the number itself.
+// Reads logprobs. For chats this is a switch, with top_logprobs beside it; for completions it is
+// the number itself.
 Error read_logprobs(const json& value, const std::string& name, GenerationAsk* ask) {
   if (ask->kind == AskKind::kChat) return read_flag(value, name, &ask->logprobs);
   std::uint64_t count = 0;
@@ -308,7 +309,8 @@ Error read_template_kwargs(const json& value, const std::string& name, Generatio
   return std::nullopt;
 }
 
-// best_of must equal n, or the server would compute answers that nobody sees.
+// Checks that best_of equals n, because the server would otherwise compute answers that nobody
+// sees.
 Error read_best_of(const json& value, const std::string& name, GenerationAsk*) {
   if (value == 1) return std::nullopt;
   return bad_request("best_of is not supported; ask for several answers with n", name,

@@ -41,8 +41,8 @@ struct GenerationAsk {
 
   // True if the tokens of the prompt come with their log-probabilities.
   bool scores_prompt() const { return echo && logprobs; }
-  // How many likely tokens the engine reports beside each token. It reports nothing about a token
-  // alone.
+  // Returns how many likely tokens the engine reports beside each token. It reports nothing about a
+  // token alone.
   std::uint32_t reported() const {
     return static_cast<std::uint32_t>(std::max<std::size_t>(1, top_logprobs.value_or(0)));
   }

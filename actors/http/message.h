@@ -40,7 +40,7 @@ struct Response {
   std::vector<Header> headers;
 };
 
-// "Not Found" for 404.
+// Returns the words for a status: "Not Found" for 404.
 std::string_view reason_phrase(int status);
 // True if two field names or host names are equal in ASCII, ignoring case.
 bool same_name(std::string_view a, std::string_view b);

@@ -136,7 +136,7 @@ struct RequestReader::Impl {
     state = body.done() ? State::kDone : State::kBody;
   }
 
-  // Two lengths, or a length and chunks, are how requests are smuggled past a proxy.
+  // Refuses two lengths, or a length and chunks, with which requests are smuggled past a proxy.
   bool check_framing() {
     const std::size_t lengths = request.count("Content-Length");
     const std::size_t encodings = request.count("Transfer-Encoding");

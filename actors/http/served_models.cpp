@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kIdBytesMax = 256;
 
-// Its name in the store, else its file's stem.
+// Returns the model's name in the store, else its file's stem.
 std::string default_id(const model::Store& store, const std::string& name,
                        const std::filesystem::path& path) {
   for (const model::ModelEntry& entry : store.list()) {

@@ -46,7 +46,7 @@ class ServedModels {
  public:
   // Adds a model. Errors: kInvalidArgument (two models of one id, an id that no request can name).
   Status add(ServedModelPtr card);
-  // Null: there is no such model.
+  // Returns null if there is no such model.
   ServedModelPtr find(const std::string& id) const;
   const std::vector<ServedModelPtr>& all() const { return cards_; }
 

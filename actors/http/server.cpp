@@ -299,7 +299,8 @@ void Server::Impl::watch_files() {
   });
 }
 
-// If a file cannot be read, the log says so once, and the server goes on with what it has.
+// Takes over files that changed. If one cannot be read, the log says so once, and the server goes
+// on with what it has.
 void Server::Impl::take(const ChangedFiles& changed) {
   stamps = changed.stamps;
   if (changed.keys && !*changed.keys) {
@@ -327,7 +328,7 @@ void Server::Impl::abandon_all(const Status& why) {
   for (const auto& generation : open) generation->abandon(why);
 }
 
-// This includes the requests of a name that has another key now.
+// Drops what belongs to keys that were removed, or whose name has another key now.
 void Server::Impl::drop_removed_keys() {
   const auto is_removed = [this](const Generation& stream) {
     return service.owner_of(stream.key()) != stream.owner();

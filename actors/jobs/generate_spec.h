@@ -49,7 +49,7 @@ struct GenerateLine {
 //   Errors: kInvalidArgument (what is wrong with the line; the caller adds which line it is).
 Result<GenerateLine> parse_generate_line(const GenerateSpec& spec, const std::string& line);
 
-// Write one line of a result, with its newline. `id` is that of the GenerateLine.
+// These write one line of a result, with its newline. `id` is that of the GenerateLine.
 std::string generate_result(std::uint64_t index, const std::string& id, const Finished& finished);
 std::string generate_error(std::uint64_t index, const std::string& id, const Status& why);
 

@@ -13,7 +13,8 @@ void append(std::vector<std::uint8_t>& bytes, std::uint64_t number) {
   for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<std::uint8_t>(number >> (8 * i)));
 }
 
-// "troupe-enrol-2", cluster (8), door (32), key (32), identity (32), role (1), incarnation (8)
+// Returns "troupe-enrol-2", cluster (8), door (32), key (32), identity (32), role (1), incarnation
+// (8).
 std::vector<std::uint8_t> statement_of(const EnrolmentPlace& place, const Enrol& enrol) {
   std::vector<std::uint8_t> bytes(kDomain.begin(), kDomain.end());
   append(bytes, place.cluster);

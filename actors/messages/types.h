@@ -80,7 +80,7 @@ enum class Scope : std::uint8_t {
   kOrder,   // what the receiver's own head tells it; nobody else is a head to it
   kSelf,    // the sender's own membership, connection or disk: it has no field for another's
   kPath,    // a deployment in whose path the sender has the place that the message needs
-  kOwn,     // what the sender made, was given or was asked for; another's looks absent
+  kOwn,     // what the sender made, was given or was asked for; what belongs to others looks absent
   kAsk,     // as rights.h decides about each ask
   kShared,  // the models and the state of the cluster, which are everybody's
 };
@@ -92,7 +92,7 @@ struct MessageRow {
   std::uint8_t senders;  // role_bit of every role that may send it
   Scope scope;
 };
-// In the order of their numbers.
+// Returns all rows in the order of their numbers.
 std::span<const MessageRow> message_rows();
 // Returns nullptr if there is no such message.
 const MessageRow* find_message(std::uint16_t type);

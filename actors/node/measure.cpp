@@ -109,8 +109,8 @@ void end_connection(Self self, const Setup& setup) {
   next_connection(self, setup);
 }
 
-// What the costs depend on beside the model. The memory that is offered is left out, because it
-// differs a little at each start.
+// Returns what the costs depend on beside the model. The memory that is offered is left out,
+// because it differs a little at each start.
 std::string place_of(const NodeSetup& setup) {
   const double quota = cgroup_limits().cpus.value_or(0);
   return std::string(program_version()) + ' ' + std::to_string(setup.arithmetic) + ' ' +

@@ -17,7 +17,8 @@ constexpr std::int64_t kConnectPatienceUs = 5'000'000;
 // anew.
 constexpr std::int64_t kTellAgainUs = 2'000'000;
 
-// Steps of the epoch are no longer accepted; those that wait for the device are not computed.
+// Ends the steps of an epoch: new ones are not accepted, and those that wait for the device are not
+// computed.
 void end_steps(const Setup& setup, std::uint64_t epoch, StageHere& here) {
   setup->link->detach_worker(epoch);
   *here.over = true;

@@ -166,7 +166,7 @@ void fail_step(const WorkerSetup& setup, std::uint64_t step_id, const Step& step
   if (!sent) log(LogLevel::kWarning, "cannot tell the engine of a failed step: " + sent.message());
 }
 
-// Bytes of a hidden state's value on the wire.
+// Returns the number of bytes of a hidden state's value on the wire.
 std::size_t value_bytes(const model::Stage& stage) {
   return stage.f16_activations() ? sizeof(std::uint16_t) : sizeof(float);
 }

@@ -157,7 +157,8 @@ std::string outer_rope_field(const RopeFields& fields, const std::string& field)
   return fields.config.has(inner) ? inner : field;
 }
 
-// If no field says how long the context of the first training was, it was the model's own.
+// Reads how long the context of the first training was. If no field says so, it was the model's
+// own.
 Status first_context(const RopeFields& fields, const std::string& scaling, GgufMetadata* out) {
   const HfConfig& config = fields.config;
   std::string context = outer_rope_field(fields, "original_max_position_embeddings");

@@ -158,7 +158,8 @@ Result<Value> Evaluator::call_builtin(int line, Builtin builtin, Arguments argum
   return Value();
 }
 
-// dict and namespace take a dict, or pairs of keys and values, and names with values.
+// Returns the arguments of dict or namespace as a dict: they may be a dict, or pairs of keys and
+// values, and names with values.
 Result<Dict> Evaluator::dict_arguments(int line, Arguments arguments) {
   Dict entries;
   if (arguments.positional.size() > 1) {

@@ -42,7 +42,7 @@ Result<Value> map_attribute(const Use& use, const Value& attribute) {
   });
 }
 
-// map(filter, arguments...) or map(attribute=..., default=...)
+// Runs map(filter, arguments...) or map(attribute=..., default=...).
 Result<Value> map(const Use& use) {
   const Value* attribute = find(use.arguments.keywords, "attribute");
   if (use.arguments.positional.empty() && attribute != nullptr) {
@@ -59,7 +59,8 @@ Result<Value> map(const Use& use) {
   });
 }
 
-// select, reject: (test, arguments...); selectattr, rejectattr: (attribute, test, arguments...)
+// Runs select and reject with (test, arguments...), selectattr and rejectattr with (attribute,
+// test, arguments...).
 Result<Value> select(const Use& use) {
   const bool by_attribute = use.name.ends_with("attr");
   const bool keep = use.name.starts_with("select");

@@ -62,8 +62,8 @@ void strip_zeros(std::string* text) {
   if (text->back() == '.') text->pop_back();
 }
 
-// No type: the shortest digits that read back as the number, or, with a precision, 'g' with at
-// least one digit after the point.
+// Formats a number without a type: with the shortest digits that read back as the number, or, with
+// a precision, as 'g' with at least one digit after the point.
 std::string general(double magnitude, std::int64_t precision) {
   if (precision < 0) return real_text(magnitude);
   const int digits = std::max<int>(static_cast<int>(precision), 1);

@@ -228,7 +228,8 @@ Status Parser::parse_set(Statement* statement) {
   return parse_until_end("endset", &statement->body);
 }
 
-// {% block name scoped required %}: no template extends another one here, so a block is its body.
+// Parses {% block name scoped required %}. No template extends another one here, so a block is its
+// body.
 Status Parser::parse_block(Statement* statement) {
   statement->kind = StatementKind::kBlock;
   TROUPE_ASSIGN_OR_RETURN(statement->text, expect_name());

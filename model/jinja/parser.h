@@ -92,7 +92,7 @@ class Parser {
 
   // --- expressions, from the loosest binding to the tightest ---
 
-  // a, b, c without brackets is a tuple.
+  // Parses a tuple, which is a, b, c without brackets.
   ExpressionResult parse_tuple(bool with_condition = true);
   ExpressionResult parse_expression();
   ExpressionResult parse_or();
@@ -100,7 +100,7 @@ class Parser {
   ExpressionResult parse_not();
 
   std::string next_comparison() const;
-  // a < b < c is (a < b) and (b < c), with b evaluated once.
+  // Parses comparisons. a < b < c is (a < b) and (b < c), with b evaluated once.
   ExpressionResult parse_compare();
 
   template <class Operand>

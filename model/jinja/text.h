@@ -11,7 +11,7 @@
 
 namespace troupe::model::jinja {
 
-// For one code point. White space is what str.isspace says.
+// These are for one code point. White space is what str.isspace says.
 bool is_white_space(std::string_view character);
 bool is_letter(std::string_view character);
 bool is_decimal(std::string_view character);  // a digit of any script

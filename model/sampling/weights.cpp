@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::size_t kLanes = 16;
 
-// Every target computes the same bits; the widest is the fastest.
+// Returns the table of the widest target, which is the fastest. Every target computes the same
+// bits.
 const kernels::Kernels& exp_table() {
   static const kernels::Kernels& table = [&]() -> const kernels::Kernels& {
     const Result<kernels::Isa> isa = kernels::choose_isa();
@@ -82,8 +83,8 @@ std::uint32_t key_of(float logit) {
   return (bits >> 31) != 0 ? bits : ~bits & 0x7fffffffu;
 }
 
-// Radix passes are stable, and many times faster than comparisons if a flat distribution keeps most
-// of a large vocabulary.
+// Sorts by radix passes, which are stable, and many times faster than comparisons if a flat
+// distribution keeps most of a large vocabulary.
 void sort_candidates(std::vector<Candidate>* candidates) {
   constexpr std::size_t kFew = 512;
   if (candidates->size() < kFew) {

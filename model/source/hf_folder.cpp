@@ -196,7 +196,8 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
   return chosen;
 }
 
-// Without its scales, a matrix of a quantized folder would be read as something else.
+// Checks that each matrix of a quantized folder has its scales, without which it would be read as
+// something else.
 Status check_scales(const Chosen& chosen, const std::string& folder) {
   for (const auto& [name, tensor] : chosen.tensors)
     if (tensor->dtype.starts_with("F8") && tensor->shape.size() > 1 &&

@@ -13,7 +13,7 @@
 
 namespace troupe::model {
 
-// SHA-256, as 64 lower-case hex digits, over the following; numbers are little-endian.
+// Returns the SHA-256, as 64 lower-case hex digits, over the following; numbers are little-endian.
 //
 //   bytes  field
 //      14  "troupe-model-1"

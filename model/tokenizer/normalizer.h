@@ -41,8 +41,8 @@ Normalizer charsmap_normalizer(Charsmap map, AddedTokens kept);
 // What SentencePiece writes for a space, U+2581.
 inline constexpr std::string_view kSpaceMark = "\xe2\x96\x81";
 
-// SentencePiece's normalizer. If asked for, it removes white space at the ends and makes runs of it
-// one space, and it puts a space in front. Then it writes kSpaceMark for every space.
+// Returns SentencePiece's normalizer. If asked for, it removes white space at the ends and makes
+// runs of it one space, and it puts a space in front. Then it writes kSpaceMark for every space.
 Normalizer sentence_normalizer(bool remove_extra_spaces, bool add_prefix);
 
 // Applies the normalizers in order.

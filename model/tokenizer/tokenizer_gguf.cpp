@@ -130,8 +130,8 @@ bool has_capital(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
-// tokenizer.ggml.model = bert. No key says whether the model lower-cases. It does if its vocabulary
-// has no capital letter A to Z.
+// Reads the parts for tokenizer.ggml.model = bert. No key says whether the model lower-cases. It
+// does if its vocabulary has no capital letter A to Z.
 Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
   TokenizerParts parts;
   TROUPE_ASSIGN_OR_RETURN(const GgufTokens tokens, load_token_texts(header));

@@ -8,9 +8,9 @@
 
 namespace troupe::model {
 
-// tokenizer.ggml.model = llama: byte-pair encoding by scores.
+// Reads the parts for tokenizer.ggml.model = llama: byte-pair encoding by scores.
 Result<TokenizerParts> sentence_parts(const GgufHeader& header);
-// tokenizer.ggml.model = t5: the unigram model, as T5 and XLM-RoBERTa have it.
+// Reads the parts for tokenizer.ggml.model = t5: the unigram model, as T5 and XLM-RoBERTa have it.
 Result<TokenizerParts> unigram_parts(const GgufHeader& header);
 
 }  // namespace troupe::model

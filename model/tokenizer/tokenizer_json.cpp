@@ -111,9 +111,9 @@ std::set<std::string_view> markup_of(const TokenTable& table) {
   return markup;
 }
 
-// Markup is looked for before the text is cut into words. In the crate `tokenizers`, a text that
-// normalizing turns into the markup's letters becomes the token, too; here and in SentencePiece it
-// stays plain text.
+// Reads a Unigram model. Markup is looked for before the text is cut into words. In the crate
+// `tokenizers`, a text that normalizing turns into the markup's letters becomes the token, too;
+// here and in SentencePiece it stays plain text.
 Result<std::unique_ptr<const WordModel>> read_unigram(const json& model, const TokenTable& table,
                                                       const std::vector<double>& scores) {
   constexpr double kUnknownPenalty = 10.0;

@@ -282,7 +282,8 @@ void replace_all(std::string_view from, std::string_view to, std::string* text) 
   *text = std::move(out);
 }
 
-// Source: cleanup() of the decoder WordPiece.
+// Removes the spaces before punctuation and within contractions. Source: cleanup() of the decoder
+// WordPiece.
 void clean_up(std::string* piece) {
   static constexpr std::pair<std::string_view, std::string_view> kRules[] = {
       {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},

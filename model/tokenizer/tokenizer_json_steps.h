@@ -20,7 +20,8 @@ namespace troupe::model {
 // Returns kBadData with a message that begins with "tokenizer.json: ".
 Status bad_tokenizer(const std::string& what);
 
-// Read a field of an object, which `where` names in messages. A missing flag or null is `fallback`.
+// These read a field of an object, which `where` names in messages. A missing flag or null is
+// `fallback`.
 Result<bool> json_flag(const nlohmann::json& object, const char* field, bool fallback,
                        const std::string& where);
 Result<std::string> json_string(const nlohmann::json& object, const char* field,

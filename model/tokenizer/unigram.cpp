@@ -13,9 +13,9 @@ void UnigramModel::add(std::string_view text, TokenId id, double score) {
   longest_ = std::max(longest_, text.size());
 }
 
-// Of several best cuts, the first one stays. In single precision, sums are compared and kept with
-// SentencePiece's types: `sum` is f64 for a token and rounded for an unknown character, and the sum
-// that is kept is rounded.
+// Records a way to reach a place, if it is the best so far. Of several best cuts, the first one
+// stays. In single precision, sums are compared and kept with SentencePiece's types: `sum` is f64
+// for a token and rounded for an unknown character, and the sum that is kept is rounded.
 void UnigramModel::reach(double sum, std::size_t begin, TokenId id, Step* step) const {
   if (step->id >= 0 && !(sum > step->sum)) return;
   *step = {begin, id, kept(sum)};
@@ -84,7 +84,8 @@ bool UnigramModel::has_all_bytes() const {
          std::all_of(bytes_.begin(), bytes_.end(), [](TokenId id) { return id >= 0; });
 }
 
-// If not every byte has a token, a stretch of any length may be one unknown token.
+// The bound is 0 if not every byte has a token: a stretch of any length may then be one unknown
+// token.
 std::size_t UnigramModel::fewest_tokens(std::size_t bytes) const {
   return has_all_bytes() ? bytes / longest_ : 0;
 }

@@ -35,7 +35,7 @@ class Vocabulary {
   }
   std::size_t size() const { return types_.size(); }
   bool holds(TokenId id) const { return id >= 0 && static_cast<std::size_t>(id) < types_.size(); }
-  // For an id that holds() accepts. The view is valid until the next add.
+  // These may be called for an id that holds() accepts. The view is valid until the next add.
   TokenType type(TokenId id) const { return types_[static_cast<std::size_t>(id)]; }
   std::string_view piece(TokenId id) const {
     const auto index = static_cast<std::size_t>(id);

@@ -58,8 +58,8 @@ std::vector<HfTensor> trained_tensors(const ModelConfig& config, const Parameter
   return found;
 }
 
-// PEFT matches a list of names by their ends. Where these would find other modules, too ("dense"),
-// the modules are one pattern that fits the whole name.
+// Returns the field target_modules. PEFT matches a list of names by their ends. Where these would
+// find other modules, too ("dense"), the modules are one pattern that fits the whole name.
 ordered_json target_modules(const ModelConfig& config, Parameters& parameters) {
   std::vector<std::string> chosen, rest = lora_modules(config);
   for (const auto& adapter : parameters.adapters()) {

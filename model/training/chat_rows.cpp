@@ -26,7 +26,7 @@ Result<std::string> text_field(const json& object, const char* field) {
   return found->get<std::string>();
 }
 
-// ShareGPT's names of the roles.
+// Returns the role for a name that ShareGPT gives it, or the name itself.
 std::string role_of(const std::string& name) {
   if (name == "human") return "user";
   if (name == "gpt") return "assistant";
@@ -123,7 +123,7 @@ class ChatExample {
   ChatExample(const Tokenizer& tokenizer, const ChatTemplate& chat_template)
       : tokenizer_(tokenizer), template_(chat_template) {}
 
-  // With `last_only`, only the last message is trained.
+  // Makes an example of a chat. With `last_only`, only the last message is trained.
   Result<Example> make(const std::vector<ChatMessage>& messages, bool last_only) {
     TROUPE_ASSIGN_OR_RETURN(Example example, whole(messages));
     for (std::size_t i = last_only ? messages.size() - 1 : 0; i < messages.size(); ++i) {

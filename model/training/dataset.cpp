@@ -30,7 +30,7 @@ void add_windows(std::span<const TokenId> ids, std::size_t length_max, Dataset* 
   }
 }
 
-// Counter-based: draw i of an epoch decides what is at place i - 1.
+// Shuffles by counter-based draws: draw i of an epoch decides what is at place i - 1.
 std::vector<std::size_t> shuffled(std::size_t count, std::uint64_t seed, std::uint64_t epoch,
                                   std::uint32_t choice) {
   std::vector<std::size_t> order(count);

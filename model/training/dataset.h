@@ -30,19 +30,19 @@ struct Dataset {
   std::size_t truncated = 0;        // rows that lost tokens
 };
 
-// Running text for a language model: each row is cut into windows of length_max tokens, in which
-// each position predicts the next.
+// Makes examples of running text for a language model: each row is cut into windows of length_max
+// tokens, in which each position predicts the next.
 //   Errors: kFailedPrecondition if the model has no tokenizer; kBadData if no row has two tokens.
 Result<Dataset> language_dataset(const DataRows& rows, const Tokenizer& tokenizer,
                                  const DatasetOptions& options);
-// Texts with labels for a classifier. `labels` are the known names in the order of their numbers;
-// if it is empty, the names of the rows, sorted.
+// Makes examples of texts with labels for a classifier. `labels` are the known names in the order
+// of their numbers; if it is empty, the names of the rows, sorted.
 //   Errors: as above; kBadData if there are fewer than two labels, or a label is not known.
 Result<Dataset> classification_dataset(const DataRows& rows, const Tokenizer& tokenizer,
                                        const DatasetOptions& options,
                                        std::vector<std::string> labels = {});
-// Texts with numbers for a regression; `name` is the name of the number. Rows without a number are
-// left out.
+// Makes examples of texts with numbers for a regression; `name` is the name of the number. Rows
+// without a number are left out.
 //   Errors: as above; kBadData if no row is left.
 Result<Dataset> regression_dataset(const DataRows& rows, const Tokenizer& tokenizer,
                                    const DatasetOptions& options, const std::string& name);

@@ -7,7 +7,7 @@
 namespace troupe::model {
 namespace {
 
-// FNV-1a, which separates the draws of tensors.
+// Returns FNV-1a of the name, which separates the draws of tensors.
 std::uint64_t hash_of(std::string_view name) {
   std::uint64_t hash = 0xcbf29ce484222325u;
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;

@@ -104,7 +104,7 @@ void add_encoder_marks(TokenId before, TokenId after, const Tokenizer& tokenizer
                                       : id_of(*out, {"[PAD]", "<pad>"}));
 }
 
-// GGUF marks the beginning of a word instead of its continuations.
+// Marks the beginnings of words, as GGUF does, instead of their continuations.
 void mark_beginnings(GgufMetadata* out) {
   auto& tokens = std::get<std::vector<std::string>>((*out)[kTokensKey]);
   const auto& types = std::get<std::vector<std::int64_t>>((*out)[kTypesKey]);

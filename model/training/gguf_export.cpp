@@ -17,7 +17,7 @@
 namespace troupe::model {
 namespace {
 
-// general.file_type, as llama.cpp numbers it.
+// Returns general.file_type, as llama.cpp numbers it.
 std::uint32_t file_type(quant::Type type) {
   switch (type) {
     case quant::Type::kF16:
@@ -33,7 +33,8 @@ std::uint32_t file_type(quant::Type type) {
   }
 }
 
-// GGUF files of Mistral's models call themselves llama, and those of BERT's descendants bert.
+// Returns general.architecture. GGUF files of Mistral's models call themselves llama, and those of
+// BERT's descendants bert.
 std::string architecture(const ModelConfig& config) {
   for (const char* descendant : {"distilbert", "roberta", "xlm-roberta", "camembert"})
     if (config.family == descendant) return "bert";

@@ -19,7 +19,7 @@ namespace {
 
 using nlohmann::json;
 
-// A type as tokenizer.ggml.token_type has it.
+// Returns the number of a type in tokenizer.ggml.token_type.
 constexpr std::int64_t number_of(TokenType type) { return static_cast<std::int64_t>(type); }
 
 Status cannot(const std::string& what) {

@@ -60,7 +60,8 @@ class NewModel final : public TensorSource {
     return std::as_bytes(std::span(tensor.values));
   }
   std::string where(std::string_view) const override { return "the new model"; }
-  // Values that are no longer in use are drawn again when they are needed again.
+  // Ends one use of a tensor's values. Values that nobody uses are dropped, and drawn again when
+  // they are needed.
   void drop(std::string_view name) const override {
     const auto found = tensors_.find(name);
     if (found == tensors_.end()) return;
@@ -133,7 +134,7 @@ Result<GgufMetadata> tokenizer_texts(const fs::path& path) {
   return texts;
 }
 
-// config.json of the model, with the ids of the tokenizer.
+// Returns config.json of the model, with the ids of the tokenizer.
 Result<std::string> config_text(const ModelConfig& config, const Tokenizer& tokenizer) {
   TROUPE_ASSIGN_OR_RETURN(const std::string plain, hf_config_text({}, config, {}));
   TROUPE_ASSIGN_OR_RETURN(nlohmann::ordered_json out,

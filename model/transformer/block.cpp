@@ -202,7 +202,7 @@ class Layers {
       layer_by_groups(layer);
   }
 
-  // Few rows: every step is split over the team.
+  // Runs a layer for few rows: every step is split over the team.
   void layer_by_groups(std::size_t layer) {
     const RowRange all{0, step_.rows};
     const Workspace& shared = step_.shared;

@@ -53,7 +53,8 @@ class Card {
     open_ = true;
     return Status::ok();
   }
-  // Every use begins here, because CUDA's current device belongs to the calling thread.
+  // Makes the card current for the calling thread, to which CUDA's current device belongs. Every
+  // use begins here.
   Status enter() {
     TROUPE_RETURN_IF_ERROR(health());
     return check(use_device(index_), "it was chosen");

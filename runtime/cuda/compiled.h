@@ -27,7 +27,7 @@ __device__ inline float from_half(std::uint16_t bits) {
 __device__ inline float as_float(std::uint32_t bits) { return __uint_as_float(bits); }
 __device__ inline std::uint32_t as_bits(float value) { return __float_as_uint(value); }
 
-// c + the four products of signed bytes.
+// Returns c + the four products of signed bytes.
 __device__ inline int dot4(std::uint32_t a, std::uint32_t b, int c) {
   return __dp4a(static_cast<int>(a), static_cast<int>(b), c);
 }
@@ -74,7 +74,7 @@ inline Error allocate(std::byte** memory, std::size_t bytes) {
   return cudaMalloc(reinterpret_cast<void**>(memory), bytes);
 }
 inline void release(std::byte* memory) { static_cast<void>(cudaFree(memory)); }
-// Host memory that copies read and write directly.
+// Allocates host memory that copies read and write directly.
 inline Error allocate_pinned(std::byte** memory, std::size_t bytes) {
   return cudaMallocHost(reinterpret_cast<void**>(memory), bytes);
 }

@@ -172,7 +172,7 @@ inline void sync_block(unsigned line) {
   ++b.meetings;
 }
 
-// Every lane of `mask` contributes words, and sees the words of all lanes.
+// Exchanges words: every lane of `mask` contributes some, and sees the words of all lanes.
 inline const Words* exchange(unsigned mask, const Words& mine, unsigned line) {
   Block& b = *block();
   const unsigned lane = b.self->index % kLanes;
@@ -213,7 +213,8 @@ inline void resume(Block& b, Thread& thread) {
   setcontext(&fiber.begin);
 }
 
-// Seed 0: by number. 1: from the last. Others: at random, but a warp's lanes stay together.
+// Returns the order in which threads run. Seed 0: by number. 1: from the last. Others: at random,
+// but a warp's lanes stay together.
 inline std::vector<unsigned> in_order(unsigned count, unsigned together, std::mt19937& random) {
   std::vector<unsigned> units((count + together - 1) / together), order;
   std::iota(units.begin(), units.end(), 0u);

@@ -89,7 +89,7 @@ std::uint64_t random_u64() {
   return value;
 }
 
-// Z85 (ZeroMQ RFC 32): four bytes, big-endian, are five digits of base 85.
+// Writes Z85 (ZeroMQ RFC 32): four bytes, big-endian, are five digits of base 85.
 std::string to_z85(const PublicKey& key) {
   std::string text;
   for (std::size_t i = 0; i < key.size(); i += 4) {

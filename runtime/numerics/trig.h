@@ -9,7 +9,8 @@ namespace troupe {
 struct SinCos {
   double sin, cos;
 };
-// Within 1e-15 of the true values for |angle| <= 2^20 (radians; checked).
+// Returns both within 1e-15 of the true values for |angle| <= 2^20 (in radians; this bound is
+// checked).
 SinCos sin_cos(double angle);
 
 // The natural logarithm of x > 0 (a normal number), relative error below 1e-14.

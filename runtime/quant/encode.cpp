@@ -27,7 +27,7 @@ bool put_half(float value, std::byte* out) {
 
 float inverse(float scale) { return scale == 0.0f ? 0.0f : 1.0f / scale; }
 
-// Byte j holds q[j] in its low nibble and q[16 + j] in its high one.
+// Writes 16 bytes: byte j holds q[j] in its low nibble and q[16 + j] in its high one.
 void put_nibbles(const std::uint8_t* q, std::byte* out) {
   for (std::size_t j = 0; j < kBlock / 2; ++j)
     out[j] = static_cast<std::byte>(q[j] | q[j + kBlock / 2] << 4);
@@ -109,8 +109,8 @@ bool put_q5_1(const float* x, std::byte* out) {
   return put_half(d, out) && put_half(low, out + 2);
 }
 
-// floor(log2(x)) of a logarithm that is rounded to f32 first, as the package computes it: just
-// below a power of two it becomes that power.
+// Returns floor(log2(x)), where the logarithm is rounded to f32 first, as the package computes it:
+// just below a power of two it becomes that power.
 int rounded_log2(float x) {
   int exponent = 0;
   const double half = std::frexp(static_cast<double>(x), &exponent);  // in [0.5, 1)

@@ -200,7 +200,7 @@ bool put_six_bit_superblock(const float* x, std::byte* out, std::byte* nibbles,
   return put_scale(fitted.d, out) && put_scale(fitted.m, out + 2);
 }
 
-// Byte 32h + l holds in its bits 2i the two bits that low(128h + 32i + l) returns.
+// Writes 64 bytes: byte 32h + l holds in its bits 2i the two bits that low(128h + 32i + l) returns.
 template <class Low>
 void put_pairs(Low low, std::byte* out) {
   for (std::size_t h = 0; h < 2; ++h) {

@@ -75,14 +75,15 @@ constexpr std::size_t kPackRows = 16;
 // The formats that this build can read. nullptr for any other id.
 const Format* find(std::uint32_t gguf_type_id);
 inline const Format* find(Type type) { return find(static_cast<std::uint32_t>(type)); }
-// Every format with kernels of its own, in table order, and those that are read into one of them.
+// Returns every format with kernels of its own, in table order, and those that are read into one of
+// them.
 std::span<const Format> formats();
 std::span<const Format> file_formats();
 
-// Bytes of a row of `columns` elements; kBadData when columns is not a multiple of the block, or
-// the product overflows 2^62.
+// Returns the bytes of a row of `columns` elements; kBadData if `columns` is not a multiple of the
+// block, or the product overflows 2^62.
 Result<std::uint64_t> row_bytes(const Format& format, std::uint64_t columns);
-// Bytes that `bytes` bytes of a file take once they are packed.
+// Returns the number of bytes that `bytes` bytes of a file take once they are packed.
 std::uint64_t packed_bytes(const Format& format, std::uint64_t bytes);
 
 }  // namespace troupe::quant

@@ -21,7 +21,7 @@ struct FileBlock {
   std::uint8_t scales[4 * kScaleWordsMax];  // of a superblock
 };
 
-// 2^(e - 128), also where that is a subnormal number.
+// Returns 2^(e - 128), also where that is a subnormal number.
 inline float power_of_two(std::uint32_t e) {
   return std::bit_cast<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
 }
@@ -40,7 +40,7 @@ inline void add_fifth_bits(std::uint32_t bits, std::uint8_t* q) {
     q[j] = static_cast<std::uint8_t>(q[j] | (bits >> j & 1) << 4);
 }
 
-// Four bytes that lie side by side, the first in the low bits.
+// Returns four bytes that lie side by side, the first in the low bits.
 template <class Byte>
 std::uint32_t load_four(const Byte* from) {
   std::uint32_t four;

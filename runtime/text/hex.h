@@ -7,7 +7,7 @@
 
 namespace troupe {
 
-// Two lower-case digits for each byte, the high one first.
+// Returns two lower-case digits for each byte, the high one first.
 inline std::string to_hex(std::span<const unsigned char> bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string text;

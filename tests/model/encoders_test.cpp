@@ -43,7 +43,7 @@ struct Encoder {
         if (mask[i] != 0) texts.back().push_back(static_cast<TokenId>(ids[i]));
     }
   }
-  // PyTorch's rows of the last layer, without those of the padding.
+  // Returns PyTorch's rows of the last layer, without those of the padding.
   std::vector<float> hidden() const {
     const auto all = read_tensor<float>(expected, "hidden");
     std::vector<float> rows;

@@ -47,7 +47,7 @@ double best_seconds(const std::function<void()>& body) {
 constexpr int kPeakSteps = 1000000;
 constexpr int kPeakChains = 12;
 
-// FMAs in twelve chains, and nothing else.
+// Runs FMAs in twelve chains, and nothing else.
 __attribute__((target("avx2,fma"))) void fma_avx2() {
   __m256 x[kPeakChains];
   for (auto& v : x) v = _mm256_set1_ps(1.0f);

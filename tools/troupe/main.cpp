@@ -13,8 +13,8 @@
 namespace troupe::tools {
 namespace {
 
-// If one of the descriptors 0 to 2 is closed, it would be given to the next file that is opened,
-// and printed text would go into that file.
+// Opens the descriptors 0 to 2 if they are closed. Otherwise the next file that is opened would get
+// one of them, and printed text would go into that file.
 void fill_standard_descriptors() {
   for (const int wanted : {0, 1, 2}) {
     if (::fcntl(wanted, F_GETFD) >= 0) continue;

@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 using Error = std::optional<ApiError>;
 
-// {"model", "tokens"} -> {"prompt"}
+// Turns {"model", "tokens"} into {"prompt"}.
 Error detokenize(const ServedModels& models, const std::string& body, Response* response) {
   json fields;
   if (Error error = parse_body(body, &fields)) return error;

@@ -20,7 +20,7 @@ Error missing_prompt() {
                      "missing_required_parameter");
 }
 
-// {"model", "prompt", "add_special_tokens"}, or the fields of a chat request.
+// Reads {"model", "prompt", "add_special_tokens"}, or the fields of a chat request.
 Error tokenize(const ServedModels& models, const std::string& body, Response* response) {
   json fields;
   if (Error error = parse_body(body, &fields)) return error;

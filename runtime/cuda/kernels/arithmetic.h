@@ -38,7 +38,7 @@ __device__ inline float exp_same(float x) {
   return p * as_float((as_bits(shifted) - 0x4b400000u + 127u) << 23);
 }
 
-// troupe::f32_to_f16. The hardware's conversion would drop the payload of a NaN.
+// Does what troupe::f32_to_f16 does. The hardware's conversion would drop the payload of a NaN.
 __device__ inline std::uint16_t to_half(float value) { return f16_from_f32_bits(as_bits(value)); }
 
 __device__ inline float from_bfloat(std::uint16_t bits) {

@@ -230,7 +230,7 @@ __device__ inline void tile_sums(const unsigned char* group, int b, const Produc
 
 constexpr int kDecodeThreads = 256;
 
-// For a batch of up to kColumns rows (1, 2, 4 or 8). One block of threads has a group of 16
+// Multiplies a batch of up to kColumns rows (1, 2, 4 or 8). One block of threads has a group of 16
 // outputs: warps take the blocks by turns and leave their terms in shared memory, where one thread
 // an output adds them in order. Grid (groups of all matrices).
 template <class L, int kColumns>
@@ -294,8 +294,8 @@ constexpr int kPromptThreads = 128, kPromptTiles = 4;
 // The minimum number of blocks on a multiprocessor: with four of them, sm_100 spills.
 constexpr int kPromptBlocks = 3;
 
-// For any batch. A warp has a group of 16 outputs and 8 N rows of activations. Grid (groups of all
-// matrices / warps, batch / 8 N), rounded up.
+// Multiplies any batch. A warp has a group of 16 outputs and 8 N rows of activations. Grid (groups
+// of all matrices / warps, batch / 8 N), rounded up.
 template <class L, int N>
 __global__ void __launch_bounds__(kPromptThreads, kPromptBlocks) prompt_product(ProductArgs args) {
   const int warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp, r = lane / 4, t = lane % 4;
@@ -325,9 +325,9 @@ __global__ void __launch_bounds__(kPromptThreads, kPromptBlocks) prompt_product(
 
 constexpr int kPlainThreads = 256, kPlainColumns = 8, kChunk = 256;
 
-// Weights without blocks, for any batch: the chains of 256 columns run side by side, and their sums
-// are added in order. One block of threads has a group of 16 outputs and 8 rows of activations; 16
-// threads have a chain. Grid (groups of all matrices, batch / 8 rounded up).
+// Multiplies weights without blocks by any batch: the chains of 256 columns run side by side, and
+// their sums are added in order. One block of threads has a group of 16 outputs and 8 rows of
+// activations; 16 threads have a chain. Grid (groups of all matrices, batch / 8 rounded up).
 template <class F>
 __global__ void __launch_bounds__(kPlainThreads) plain_product(ProductArgs args) {
   GPU_SHARED(float, chains, 16 * 16 * kPlainColumns);

@@ -46,10 +46,10 @@ constexpr std::size_t kPairsThatFit = Layout::kMathBits <= 4   ? 8 / kScales<Lay
 // them, at half the speed.
 HWY_INLINE void in_this_order(__m256i& sum) { asm("" : "+x"(sum)); }
 
-// Products of 16-bit pairs, added in 32 bits.
+// Returns the products of 16-bit pairs, added in 32 bits.
 HWY_INLINE Ints pair_products(Ints a, Ints b) { return Ints{_mm256_madd_epi16(a.raw, b.raw)}; }
 
-// Signed bytes b0 and b1 of every lane, as the two 16-bit halves of the lane.
+// Returns the signed bytes b0 and b1 of every lane, as the two 16-bit halves of the lane.
 HWY_INLINE Ints byte_pair(Ints bytes, std::size_t b0, std::size_t b1) {
   const auto low = static_cast<int>(b0 << 8 | 0x80), high = static_cast<int>(b1 << 8 | 0x80);
   const int first = high << 16 | low, step = 0x04000400;
@@ -57,7 +57,7 @@ HWY_INLINE Ints byte_pair(Ints bytes, std::size_t b0, std::size_t b1) {
                                            first, first + step, first + 2 * step, first + 3 * step);
   return Ints{_mm256_srai_epi16(_mm256_shuffle_epi8(bytes.raw, places), 8)};
 }
-// Signed byte b of every lane as the scale of a sub-block.
+// Returns signed byte b of every lane as the scale of a sub-block.
 HWY_INLINE Ints byte_scale(Ints bytes, std::size_t b) { return byte_pair(bytes, b, b); }
 HWY_INLINE Ints unit_scale() { return Ints{_mm256_set1_epi16(1)}; }
 

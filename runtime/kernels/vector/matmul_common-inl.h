@@ -46,7 +46,7 @@ using Ints = hn::Vec<IntTag>;
 HWY_INLINE Ints load_ints(const std::byte* from) {
   return hn::LoadU(kInt, reinterpret_cast<const std::int32_t*>(from));
 }
-// Four bytes, to be broadcast.
+// Returns four bytes, to be broadcast.
 HWY_INLINE std::int32_t load_four(const void* from) {
   std::int32_t four;
   std::memcpy(&four, from, 4);

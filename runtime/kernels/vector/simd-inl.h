@@ -56,7 +56,7 @@ HWY_INLINE float tree_sum(const Floats (&partial)[kParts]) {
   return lanes[0];
 }
 
-// exp_bits, operation by operation.
+// Does what exp_bits does, operation by operation.
 HWY_INLINE Floats exp_lanes(Floats x) {
   // maxps and minps give the second operand when one is NaN, so NaN goes through.
   Floats v = hn::Max(hn::Set(kFloat, -87.0f), x);
@@ -79,7 +79,7 @@ HWY_INLINE Floats exp_lanes(Floats x) {
   return hn::Mul(p, hn::BitCast(kFloat, hn::ShiftLeft<23>(exponent)));
 }
 
-// tanh_bits, operation by operation; both sides are computed and one is chosen.
+// Does what tanh_bits does, operation by operation; both sides are computed and one is chosen.
 HWY_INLINE Floats tanh_lanes(Floats x) {
   const Floats one = hn::Set(kFloat, 1.0f);
   const Floats a = hn::Abs(x), z = hn::Mul(x, x);
@@ -94,7 +94,7 @@ HWY_INLINE Floats tanh_lanes(Floats x) {
   return hn::IfThenElse(hn::Lt(a, hn::Set(kFloat, 0.625f)), near, hn::CopySign(far, x));
 }
 
-// erf_bits, operation by operation.
+// Does what erf_bits does, operation by operation.
 HWY_INLINE Floats erf_lanes(Floats x) {
   Floats v = hn::Max(hn::Set(kFloat, -4.0f), x);
   v = hn::Min(hn::Set(kFloat, 4.0f), v);

@@ -76,7 +76,7 @@ class SimNetwork {
   void cut(SimHost from, SimHost to);
   void heal(SimHost from, SimHost to);
   void heal_all();
-  // Nobody can dial the host any more, as behind a firewall; the host itself can still dial.
+  // Lets nobody dial the host any more, as behind a firewall; the host itself can still dial.
   void wall_in(SimHost host) { walled_.insert(host); }
   void open_walls() { walled_.clear(); }
   bool is_walled_in(SimHost host) const { return walled_.contains(host); }

@@ -38,7 +38,7 @@ class Dial {
   bool pending() const { return socket_ready_.ready || monitor_ready_.ready || send_now_; }
   bool blocked() const { return state_ == State::kConnected && !outlet_->queue.empty(); }
   void look_again() { socket_ready_.ready = true; }
-  // When work() is due even if nothing happens; absent if never.
+  // Returns when work() is due even if nothing happens; absent if never.
   std::optional<std::int64_t> due_us() const;
   void enqueue() { send_now_ = true; }
   // The connection is needed now: ends the pause between two attempts.

@@ -42,7 +42,7 @@ class Listener {
   // Does the same as Dial::send_at_once().
   bool send_at_once();
   void revoke(const PublicKey& peer, std::int64_t now_us);
-  // When a silent connection is to be closed; absent if there is none.
+  // Returns when a silent connection is to be closed; absent if there is none.
   std::optional<std::int64_t> due_us() const;
 
  private:

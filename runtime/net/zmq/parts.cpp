@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 
-// Small payloads get aligned memory of their own, and large ones stay in the message that brought
-// them.
+// Makes the payload of a part: a small one gets aligned memory of its own, and a large one stays in
+// the message that brought it.
 Payload take_payload(Message& part) {
   const auto bytes = part.bytes();
   if (bytes.empty()) return {};

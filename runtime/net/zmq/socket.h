@@ -57,7 +57,7 @@ class Message {
 class Socket {
  public:
   Socket() = default;
-  // Linger is 0 on every socket. A ROUTER's own routing ids begin at a random number. Errors:
+  // Opens a socket with a linger of 0. A ROUTER's own routing ids begin at a random number. Errors:
   // kResourceExhausted if descriptors run out.
   static Result<Socket> open(const Context& context, int type);
   Socket(Socket&& other) noexcept;

@@ -29,7 +29,7 @@ class ZapServer {
   bool serve(const AllowList& allowed, AtomicCounters& counters, std::int64_t now_us);
   // Answers the questions that waited and may pass now, or have waited long enough.
   void answer_due(std::int64_t now_us);
-  // When answer_due() has something to do; absent if never.
+  // Returns when answer_due() has something to do; absent if never.
   std::optional<std::int64_t> due_us() const;
   int fd() const { return socket_.fd(); }
 

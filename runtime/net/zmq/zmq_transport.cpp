@@ -240,7 +240,7 @@ class ZmqTransport final : public Transport {
                        [](const auto& dial) { return dial->pending(); });
   }
 
-  // How long nothing can be due; -1 means forever.
+  // Returns how long nothing can be due; -1 means forever.
   int sleep_ms(std::int64_t now_us) const {
     std::int64_t due_us = zap_.due_us().value_or(INT64_MAX);
     for (const auto& listener : listeners_) {
@@ -324,7 +324,8 @@ class ZmqTransport final : public Transport {
   std::thread thread_;
 };
 
-// ZeroMQ aborts if it cannot open the descriptors that its threads need, so we check first.
+// Checks that there are descriptors left, because ZeroMQ aborts if it cannot open those that its
+// threads need.
 Status descriptors_left() {
   constexpr std::size_t kNeeded = 48;
   std::vector<int> fds;

@@ -50,7 +50,7 @@ inline DeploymentSpec spec(std::size_t layers, std::vector<model::LayerRange> ra
   return out;
 }
 
-// This many layers of 1 MiB each.
+// Makes the need of this many layers of 1 MiB each.
 inline model::MemoryNeed layers_of_a_mib(std::size_t layers) {
   model::MemoryNeed need;
   need.layers.assign(layers, 1 << 20);
@@ -66,7 +66,7 @@ inline model::LayerCost cost_of(double row_us) {
   return cost;
 }
 
-// "a:0-9 b:10-29": which node has which layers.
+// Returns which node has which layers: "a:0-9 b:10-29".
 inline std::string layout(ClusterState& state, std::uint64_t id) {
   std::string text;
   for (const StageName& stage : state.stage_names(state.deployments.at(id))) {

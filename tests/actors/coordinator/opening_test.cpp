@@ -124,7 +124,7 @@ TEST_CASE("opening: a file's hash is looked up in the head's own store, an id ev
   CHECK(*name("model:" + id) == id);
   CHECK(*name(id) == id);
   CHECK(*name(entry->sha256) == id);  // as jobs of earlier releases have it
-  // What a client says of a file's hash gives it no name.
+  // What a client says about a file's hash does not make the hash a name of the model.
   CHECK(name("sha256:" + id).code() == Code::kNotFound);
 }
 

@@ -15,7 +15,7 @@ Draft draft_of(std::size_t matched, std::size_t count = kDraftIdsMax) {
   return {Ids(count, 1), matched};
 }
 
-// Steps of 1,000 us, of which each drafted row takes this much more.
+// Notes steps of 1,000 us, which each drafted row makes this much longer.
 void note_row_cost(DraftCosts* costs, std::int64_t us) {
   for (int i = 0; i < 20; ++i) {
     costs->note(1, 0, 1000);

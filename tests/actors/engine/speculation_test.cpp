@@ -31,7 +31,7 @@ struct TinyStages {
       workers.emplace_back(parts[i]);
     }
   }
-  // What the engine is told about a step.
+  // Runs a step, and returns what the engine is told about it.
   std::variant<StepDone, StepFailed> run(const Step& step) {
     model::StepOutput output;
     for (std::size_t i = 0; i < stages; ++i) {

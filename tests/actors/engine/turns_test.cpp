@@ -10,7 +10,7 @@ using namespace troupe::actors;
 
 namespace {
 
-// Room for four answers of two blocks each.
+// Makes limits with room for four answers of two blocks each.
 EngineLimits limits_of_four() {
   return {.rows_max = 256, .chunk_rows = 96, .context_max = 400, .positions_max = 512};
 }

@@ -45,7 +45,7 @@ int cached(const json& answer) {
   return answer["usage"]["prompt_tokens_details"]["cached_tokens"].get<int>();
 }
 
-// Keys "one", "two" and "watch" in a file; the hashes are their SHA-256.
+// Writes a file with the keys "one", "two" and "watch"; the hashes are their SHA-256.
 std::string key_file(const std::filesystem::path& folder) {
   const std::string file = (folder / "keys").string();
   std::ofstream(file)

@@ -18,7 +18,8 @@ using namespace troupe::actors;
 
 namespace {
 
-// Every truncation is refused, and a message that decodes encodes to the same bytes.
+// Checks that every truncation is refused, and that a message that decodes encodes to the same
+// bytes.
 template <class Message>
 void check_message(const Message& message) {
   const std::vector<std::byte> bytes = wire::encode(message);

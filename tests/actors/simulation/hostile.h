@@ -79,7 +79,7 @@ class Hostile {
     node().transport()->dial(head(), World::endpoint(0), net::Channel::kBulk);
   }
 
-  // Steps and results of the epoch that counts, right in all but what they say.
+  // Forges steps and results of the epoch that counts, right in all but what they say.
   std::string forge_steps(std::size_t nodes) {
     dial(nodes);
     StepDone lies;
@@ -161,7 +161,7 @@ class Hostile {
       say(link, to, BlobMissing{tensor.blob.sha256, "forged"});
     }
   }
-  // (FrameWatch complains if it gets any.)
+  // Asks for everything that there is to fetch. FrameWatch complains if it gets any of it.
   std::string fetch_all(std::size_t nodes) {
     dial(nodes);
     const model::Manifest& right = world_.common().file.manifest;

@@ -164,7 +164,7 @@ class Schedule {
     ++happened_.restarts;
     host == 0 ? world_.start_head(head_works_, deaf_us()) : world_.start_node(host, deaf_us());
   }
-  // Some daemons open their sockets before any of their rooms listens.
+  // Draws how long a daemon's sockets are open before any of its rooms listens; mostly 0.
   std::int64_t deaf_us() {
     if (quiet_ || draw(3) != 0) return 0;
     ++happened_.deaf;

@@ -23,7 +23,7 @@ Result<GgufHeader> parse(const std::string& file) {
   return parse_gguf_header(bytes_of(file), file.size(), "model.gguf");
 }
 
-// Every value type, two tensors with a gap of padding between them.
+// Makes a file with every type of value, and two tensors with a gap of padding between them.
 std::string small_file(std::uint32_t version = 3) {
   GgufBuilder file;
   file.head(2, 15, version);

@@ -21,7 +21,7 @@ LayerCost cost_of(double row_us) {
   return cost;
 }
 
-// Every connection takes 100 us and carries 400 bytes per microsecond.
+// Makes nodes whose connections take 100 us each and carry 400 bytes per microsecond.
 PlanNodes nodes_of(const std::vector<double>& row_us, std::uint64_t memory = 1000) {
   PlanNodes nodes;
   for (const double us : row_us) nodes.costs.push_back(cost_of(us));

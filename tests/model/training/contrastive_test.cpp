@@ -30,7 +30,7 @@ TrainerOptions embedding_options(std::size_t negatives, std::size_t micro_batch 
   return options;
 }
 
-// Texts of 3 to 40 tokens.
+// Makes texts of 3 to 40 tokens.
 std::vector<Example> texts(std::size_t count) {
   std::vector<Example> out(count);
   for (std::size_t i = 0; i < count; ++i)

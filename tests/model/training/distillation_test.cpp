@@ -29,7 +29,7 @@ struct Pair {
   }
 };
 
-// Texts of 3 to 60 tokens, in which not every position is trained.
+// Makes texts of 3 to 60 tokens, in which not every position is trained.
 std::vector<Example> texts_of_tokens(const ModelConfig& config, std::size_t count) {
   std::vector<Example> batch;
   std::uint32_t state = 7;

@@ -35,7 +35,7 @@ std::unique_ptr<Trainer> adapted(const TinyModel& tiny, Device& device,
   return trainer;
 }
 
-// Texts of several lengths, numbered as a run numbers them.
+// Makes texts of several lengths, numbered as a run numbers them.
 std::vector<Example> numbered(const TinyModel& tiny, std::size_t count, std::uint64_t epoch) {
   std::vector<Example> batch;
   for (std::size_t i = 0; i < count; ++i) {

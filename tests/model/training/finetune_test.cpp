@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Ten short examples of the tiny model's vocabulary.
+// Makes ten short examples of the tiny model's vocabulary.
 std::vector<Example> ten_examples() {
   std::vector<Example> examples;
   for (TokenId i = 0; i < 10; ++i)

@@ -63,7 +63,7 @@ double error_of(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(difference) / std::max(1e-30, std::sqrt(norm));
 }
 
-// Texts of 3 to 500 tokens, most of whose positions have a target below `outputs`.
+// Makes texts of 3 to 500 tokens, most of whose positions have a target below `outputs`.
 std::vector<Example> long_batch(const ModelConfig& config, std::size_t outputs) {
   std::vector<Example> batch;
   std::uint32_t state = 99;

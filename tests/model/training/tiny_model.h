@@ -18,7 +18,7 @@
 
 namespace troupe::model::test {
 
-// Every position but the last predicts the next token.
+// Makes an example in which every position but the last predicts the next token.
 inline Example next_token_example(std::vector<TokenId> ids) {
   Example example;
   example.targets.assign(ids.begin() + 1, ids.end());

@@ -157,7 +157,7 @@ inline Model random_model(const ModelConfig& config, quant::Type layers, quant::
   return model;
 }
 
-// Sizes at which groups of 16 rows, blocks of 32 and threads do not divide evenly.
+// Returns sizes at which groups of 16 rows, blocks of 32 and threads do not divide evenly.
 inline ModelConfig odd_config(bool tied = true) {
   ModelConfig config;
   config.family = "llama";

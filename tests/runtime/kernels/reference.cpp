@@ -12,7 +12,7 @@ namespace {
 
 using quant::load;
 
-// ((0+8)+(4+12)) ... : halves are added 8, 4, 2, 1 apart.
+// Returns ((0+8)+(4+12)) and so on: halves are added 8, 4, 2, 1 apart.
 float tree_sum(const float* p) {
   float eight[8], four[4], two[2];
   for (int i = 0; i < 8; ++i) eight[i] = p[i] + p[i + 8];
@@ -21,8 +21,8 @@ float tree_sum(const float* p) {
   return two[0] + two[1];
 }
 
-// a . b as the lane rule cuts it: a chain of fused multiply-adds from 0 for each kSumColumns
-// elements, and the chains' sums added in order.
+// Returns a . b as the lane rule cuts it: a chain of fused multiply-adds from 0 for each
+// kSumColumns elements, and the chains' sums added in order.
 float cut_dot(const float* a, const float* b, std::size_t count) {
   float total = 0.0f;
   for (std::size_t begin = 0; begin < count; begin += kSumColumns) {

@@ -11,7 +11,7 @@ using namespace troupe;
 
 namespace {
 
-// Values of both signs and many sizes.
+// Makes values of both signs and many sizes.
 std::vector<float> values(std::size_t count, double size, double phase) {
   std::vector<float> out(count);
   for (std::size_t i = 0; i < count; ++i)

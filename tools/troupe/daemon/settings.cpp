@@ -109,7 +109,7 @@ Result<std::string> text_of_node(const Setting& setting, const toml::node& node)
   return string->get();
 }
 
-// Values that let others in are not shown.
+// Returns a value as it may be shown. Values that let others in are hidden.
 std::string shown(const std::string& key, const std::string& text) {
   const std::size_t at = text.rfind('@');
   if (key != "join" || at == std::string::npos) return text;

@@ -50,7 +50,8 @@ Result<Reference> parse(const std::string& url) {
   return reference;
 }
 
-// http:// is allowed to this machine, because no other machine is on the way.
+// Says whether the address is of this machine, to which http:// is allowed, because no other
+// machine is on the way.
 bool is_this_machine(const std::string& url) {
   if (url.find('@') != std::string::npos) return false;  // the text before the '@' is not a host
   for (const std::string host : {"http://127.0.0.1", "http://localhost"}) {

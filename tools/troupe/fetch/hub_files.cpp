@@ -78,8 +78,8 @@ std::string names_of(const std::vector<Candidate>& candidates) {
   return names;
 }
 
-// How well `quant` fits a name: 2 if it is a word of its own (Q4_K in x-q4_k.gguf, but not in
-// x-q4_k_m.gguf), 1 if it is part of a word, 0 if it does not occur.
+// Returns how well `quant` fits a name: 2 if it is a word of its own (Q4_K in x-q4_k.gguf, but not
+// in x-q4_k_m.gguf), 1 if it is part of a word, 0 if it does not occur.
 int fit(const std::string& name, const std::string& quant) {
   const auto in_word = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';

@@ -13,8 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What a part file's record has in place of a server's validator: the number of parts that are
-// there.
+// Returns what a part file's record has in place of a server's validator: the number of parts that
+// are there.
 std::string parts_validator(std::size_t here, std::size_t parts) {
   return "part " + std::to_string(here) + " of " + std::to_string(parts);
 }

@@ -42,7 +42,7 @@ class RangePlan {
   std::uint64_t bytes() const { return bytes_; }
   std::uint64_t received() const;
   bool complete() const { return missing().empty(); }
-  // In order; ranges that touch are merged.
+  // Returns the bytes that are not here, in order; ranges that touch are merged.
   std::vector<ByteRange> missing() const;
 
  private:

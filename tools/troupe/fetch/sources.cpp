@@ -68,7 +68,8 @@ Result<Source> find_source(const PullRequest& request) {
                                               "sha256sum prints them");
   }
   const model::CatalogueEntry* entry = model::find_in_catalogue(request.source);
-  for (const model::CatalogueEntry& one : model::catalogue())  // terms apply to its address, too
+  for (const model::CatalogueEntry& one :
+       model::catalogue())  // its terms apply when the address is given, too
     if (entry == nullptr && !one.terms.empty() && request.source == one.source) entry = &one;
   const std::string address = as_hub_address(entry != nullptr ? entry->source : request.source);
   if (has_prefix(address, "hf://")) {

@@ -32,8 +32,8 @@ Transfer::Transfer(const RemoteFile& remote, PartFile part, const FetchLimits& l
   curl_multi_setopt(multi_.get(), CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
 }
 
-// Bytes of an earlier process can be used if the server's validator or the hash can tell whether
-// they fit.
+// Continues from the bytes of an earlier process, if the server's validator or the hash can tell
+// whether they fit.
 void Transfer::take_up_what_is_here() {
   const auto left = part_.load();
   const bool same_size = left && (remote_.bytes == 0 || remote_.bytes == left->plan.bytes());

@@ -30,7 +30,7 @@ void say(std::string_view text);
 // Prints the reason on stderr; with `json`, also prints {"error":{"code","message"}}. Returns the
 // exit status: 2 for kInvalidArgument, else 1.
 int fail(const Status& status, bool json);
-// {"code","message"}, the value of "error" in every object.
+// Returns {"code","message"}, the value of "error" in every object.
 nlohmann::json error_json(const Status& status);
 // The exit status for a code.
 int exit_status(Code code);

@@ -65,7 +65,7 @@ class PrefixBench {
     return answer.first_ms;
   }
 
-  // With `apart`, each request has a salt of its own.
+  // Asks all at once. With `apart`, each request has a salt of its own.
   Result<Round> all_at_once(const std::string& salt, bool apart) const {
     std::vector<Answer> answers(options_.requests);
     std::vector<std::thread> askers;

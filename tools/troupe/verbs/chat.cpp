@@ -54,7 +54,7 @@ class Conversation {
   void take_back() {
     if (!plain_) request_.messages.pop_back();
   }
-  // Called when a turn has been answered.
+  // Says whether a turn has been answered.
   bool begun() const { return begun_; }
 
  private:

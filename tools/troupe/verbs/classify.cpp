@@ -92,7 +92,7 @@ class Classifier {
     return made;
   }
 
-  // {"label", "probability", "probabilities"}, or {"name", "value"} for a regression
+  // Returns {"label", "probability", "probabilities"}, or {"name", "value"} for a regression.
   Result<nlohmann::ordered_json> classify(const Row& row) {
     bool truncated = false;
     TROUPE_ASSIGN_OR_RETURN(const std::vector<model::TokenId> ids,

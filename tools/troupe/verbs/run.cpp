@@ -115,8 +115,7 @@ Status fill_request(RunOptions& options) {
   return Status::ok();
 }
 
-// Without --seed, every run draws a new seed, and prints it, so that the same text can be had
-// again.
+// Draws a new seed if there is no --seed, and prints it, so that the same text can be had again.
 void draw_seed(RunOptions& options) {
   model::SamplingParams& sampling = options.request.sampling;
   if (sampling.temperature == 0.0f || options.seed->count() > 0) return;
@@ -240,8 +239,8 @@ int answer_once(Cluster& cluster, const RunOptions& options, SignalWatch& watch)
   return watch.count() > 0 ? kExitInterrupted : kExitOk;
 }
 
-// This is known only for models on this machine; a model that only the cluster has is asked with
-// its template.
+// Says whether the model is known to have no template. If only the cluster has the model, this is
+// not known, and the model is asked with its template.
 bool lacks_chat_template(const model::Store& store, const std::string& name) {
   const Result<std::filesystem::path> path = store.resolve(name);
   if (!path) return false;

@@ -22,7 +22,7 @@ struct StopOptions {
 
 constexpr auto kPatience = std::chrono::seconds(10);
 
-// Removing its run file is the last thing that a daemon does.
+// Waits until the daemon has removed its run file, which is the last thing that it does.
 bool wait_until_gone(const std::string& home) {
   const auto until = std::chrono::steady_clock::now() + kPatience;
   while (daemon_address(home).is_ok()) {

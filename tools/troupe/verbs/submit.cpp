@@ -54,7 +54,7 @@ std::string beside(const std::string& file, const std::string& path) {
   return fs::absolute(fs::absolute(file).parent_path() / path).lexically_normal().string();
 }
 
-// Every line is checked here, so that a mistake is reported before anything is submitted.
+// Checks every line, so that a mistake is reported before anything is submitted.
 Status check_lines(const actors::GenerateSpec& spec, const std::vector<std::string>& shards,
                    const std::string& input, std::string_view jsonl) {
   for (const std::string& shard : shards) {

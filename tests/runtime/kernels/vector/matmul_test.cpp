@@ -101,7 +101,7 @@ TEST_CASE("matmul equals the reference bit for bit at odd sizes") {
 
 namespace {
 
-// One chain of fused multiply-adds over k in [begin, end), from 0.
+// Computes one chain of fused multiply-adds over k in [begin, end), from 0.
 float chain(const float* w, const float* x, std::size_t begin, std::size_t end) {
   float sum = 0.0f;
   for (std::size_t k = begin; k < end; ++k) sum = std::fma(w[k], x[k], sum);
@@ -265,7 +265,7 @@ TEST_CASE("matmul is near the product in double") {
           // An int8 activation is off by half a step of amax / 127 at most, and amax < 5 here.
           rounding += std::fabs(w[k]) * 2.5 / 127;
         }
-        // Each product adds a rounding of 2^-24, of sums that stay below the sum of magnitudes.
+        // Each product adds a rounding of 2^-24 of a sum, which stays below the sum of magnitudes.
         const double tolerance = static_cast<double>(columns) * 0x1p-24 * magnitude +
                                  (wants_quantized(type) ? rounding : 0.0);
         CHECK(std::fabs(out[b * 33 + r] - sum) <= tolerance);

@@ -10,7 +10,8 @@
 namespace troupe::kernels {
 namespace {
 
-// Rows whose magnitudes differ from block to block, with zeros, tiny and huge values among them.
+// Makes rows whose magnitudes differ from block to block, with zeros, tiny and huge values among
+// them.
 std::vector<float> uneven_floats(Random& random, std::size_t count) {
   std::vector<float> x = random_floats(random, count);
   std::uniform_int_distribution<int> exponent(-110, 100);

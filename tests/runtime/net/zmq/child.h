@@ -44,7 +44,7 @@ struct ChildOrders {
   }
 };
 
-// Its standard output is discarded. `server` and `port` belong to the parent.
+// Starts a child, whose standard output is discarded. `server` and `port` belong to the parent.
 inline pid_t start_child(const std::string& test, const PublicKey& server, std::uint16_t port,
                          const std::string& seed) {
   const std::string server_text = to_z85(server), port_text = std::to_string(port);

@@ -52,7 +52,8 @@ inline bool keep_ports(std::uint16_t port) {
   return false;
 }
 
-// Three free ports in a row on the loopback address, below the range of outgoing connections.
+// Returns three free ports in a row on the loopback address, below the range of outgoing
+// connections.
 inline Endpoint free_endpoint() {
   for (;;) {
     const auto port = static_cast<std::uint16_t>(10000 + 3 * (random_u64() % 6000));

@@ -30,7 +30,7 @@ struct Event {
   double begin = 0, end = 0;
 };
 
-// Every event with the names of its rows. Fails when events of a row overlap without nesting.
+// Returns every event with the names of its rows. Fails if events of a row overlap without nesting.
 std::vector<Event> events_of(const json& trace) {
   std::map<int, std::string> groups;
   std::map<std::pair<int, int>, std::string> rows;
