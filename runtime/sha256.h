@@ -31,7 +31,7 @@ class Sha256 {
   struct Release {
     void operator()(void* context) const;
   };
-  // It is an EVP_MD_CTX, hidden so that users do not see OpenSSL's headers.
+  // This is an EVP_MD_CTX, hidden so that users do not see OpenSSL's headers.
   std::unique_ptr<void, Release> context_;
 };
 

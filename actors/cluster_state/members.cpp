@@ -184,7 +184,7 @@ void Members::forget_the_gone(std::int64_t now_us) {
   std::vector<std::pair<std::int64_t, net::PublicKey>> gone;
   for (const auto& [key, node] : nodes_)
     if (!node.alive()) gone.emplace_back(node.heard_us, key);
-  std::sort(gone.begin(), gone.end());  // the one that was heard last comes last
+  std::sort(gone.begin(), gone.end());  // the node that was heard last comes last
   const std::size_t surplus = gone.size() - std::min(gone.size(), kGoneMax);
   for (std::size_t i = 0; i < gone.size(); ++i) {
     if (i >= surplus && now_us - gone[i].first < kGoneUs) break;

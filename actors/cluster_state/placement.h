@@ -28,7 +28,7 @@ struct PlacementPreview {
   Workers nodes;                          // the nodes that may be used, in order
   std::vector<std::uint64_t> memories;    // what each of them has left
   std::vector<model::LayerRange> ranges;  // one for each node; those of unused nodes are empty
-  model::PlanNodes measured;              // without costs if those of one node are not known
+  model::PlanNodes measured;              // without costs if the costs of one node are not known
   model::PlanShape shape;
 };
 // Plans for the nodes of these names, or for all nodes if there are no names.

@@ -48,9 +48,9 @@ class AuditLog {
 
   // Nothing is kept.
   AuditLog() = default;
-  // One JSON object a line in the file (mode 0600), and also in the log if `also_logs` is set
-  // (under systemd, the log is systemd's journal). If the file cannot be written, the log says so,
-  // once.
+  // Entries are JSON objects, one on each line of the file (mode 0600), and also go into the log if
+  // `also_logs` is set (under systemd, the log is systemd's journal). If the file cannot be
+  // written, the log says so, once.
   AuditLog(std::filesystem::path file, bool also_logs);
 
   // Writes an entry. `now_us` is monotonic; the line has the time of day.

@@ -77,7 +77,7 @@ const char* event_name(EventKind kind) {
 
 EventLog::EventLog(std::filesystem::path file) : file_(std::move(file)) {
   const auto text = read_file(file_, kEventsBytesMax);
-  if (!text) return;  // there is none yet
+  if (!text) return;  // there is no file yet
   const std::string_view all = *text;
   for (std::size_t at = 0; at < all.size(); ++lines_) {
     const std::size_t end = std::min(all.find('\n', at), all.size());

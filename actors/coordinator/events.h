@@ -19,7 +19,7 @@ enum class EventKind : std::uint8_t {
   kUnreachable,  // the head cannot dial a node: it gets no layers
   kReachable,    // it can again
   kDrained,      // a node gets no new layers, and those that it held move
-  kUndrained,    // it gets layers again
+  kUndrained,    // a node gets layers again
   kPlaced,       // a model's layers were placed anew
   kWaiting,      // a model waits for a node
 };
@@ -38,7 +38,7 @@ class EventLog {
 
   // Events are kept in this process alone.
   EventLog() = default;
-  // They are also kept in the file, one JSON object on each line, and read from it; lines that
+  // Events are also kept in the file, one JSON object on each line, and read from it; lines that
   // cannot be read are passed over. If the file cannot be written, the log says so, once.
   explicit EventLog(std::filesystem::path file);
 

@@ -95,7 +95,7 @@ struct DeploymentRun {
 // shows whether a node can be dialled.
 struct StageConnection {
   bool open = false;
-  std::optional<std::int64_t> lost_us;  // when it broke; it may be open again
+  std::optional<std::int64_t> lost_us;  // when the connection broke; it may be open again
   std::string dialled_host;  // the address at which the node was dialled when it said Hello
   std::uint16_t dialled_port = 0;
 };

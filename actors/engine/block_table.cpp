@@ -124,7 +124,7 @@ std::uint64_t BlockTable::available() const {
 
 BlockNumber BlockTable::allocate() {
   if (limits_.blocks_max != 0 && allocated() >= limits_.blocks_max) {
-    (void)drop_least_recently_used();  // without one, the sequence goes beyond the limit
+    (void)drop_least_recently_used();  // without an idle block, the sequence goes beyond the limit
   }
   BlockNumber number = static_cast<BlockNumber>(blocks_.size());
   if (free_.empty()) {

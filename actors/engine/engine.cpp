@@ -277,7 +277,7 @@ void halt(Self self, const Setup& setup, const std::string& crashed) {
   setup->replay_counters->replayed_tokens += state.replayed_tokens() - tokens;
   setup->replay_counters->quarantined += events.size();
   publish(self, setup, std::move(events));
-  drive(self, setup);  // sends nothing: what it counts has changed
+  drive(self, setup);  // sends nothing, but counts what has changed
 }
 
 engine_actor::behavior_type engine_behavior(Self self, Setup setup) {

@@ -219,8 +219,8 @@ std::vector<EngineState::Prompt> EngineState::prompts_to_compute() {
 }
 
 void EngineState::add_decode_rows(Step* step) {
-  // This happens before any row is in the step, because a block that is taken away may be given to
-  // another request in the same step.
+  // Blocks are taken away before any row is in the step, because a block that is taken away may be
+  // given to another request in the same step.
   for (auto& [id, running] : requests_) {
     if (running.ready()) make_room(running, running.sent + 1, *step);
   }

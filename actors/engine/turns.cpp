@@ -21,7 +21,7 @@ std::string EngineState::asker_of(const EngineRequest& request) {
 }
 
 Status EngineState::check_share(const EngineRequest& request) const {
-  if (!request.answer.empty()) return Status::ok();  // it continues, and had a place before
+  if (!request.answer.empty()) return Status::ok();  // the answer continues, and had a place before
   const std::size_t most = limits_.requests_max;
   const bool is_scarce = requests_.size() >= most - most / 8;
   if (!is_scarce || shares_.requests(asker_of(request)) <= most / 2) return Status::ok();

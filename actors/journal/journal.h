@@ -34,8 +34,8 @@ namespace troupe::actors {
 class Database;  // journal/database.h
 
 enum class JobLife : std::uint8_t {
-  kReceiving = 0,  // parts of its input are missing: it is neither acknowledged nor run
-  kRunning = 1,    // it has been acknowledged
+  kReceiving = 0,  // parts of the job's input are missing: it is neither acknowledged nor run
+  kRunning = 1,    // the job has been acknowledged
   kDone = 2,
   kFailed = 3,
   kCancelled = 4,

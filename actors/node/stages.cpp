@@ -261,8 +261,9 @@ void on_prefetch(Self, const Setup& setup, const Prefetch& prefetch) {
 
 void on_stage_result(Self self, const Setup& setup, const StageResult& result) {
   const auto found = self->state.stages.find(result.epoch);
-  if (found == self->state.stages.end()) return;                            // it was unloaded
-  if (found->second.retired) return drop_stage(self, setup, result.epoch);  // it comes too late
+  if (found == self->state.stages.end()) return;  // it was unloaded
+  if (found->second.retired)
+    return drop_stage(self, setup, result.epoch);  // the stage comes too late
   if (!result.status) return answer_failed(self, setup, result.epoch, result.status);
   if (result.fetched) {
     found->second.fetched_bytes = result.fetched_bytes;

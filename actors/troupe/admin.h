@@ -79,7 +79,7 @@ struct DeploymentStatus {
   std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
   // Tokens of answers that were drafted before they were computed, and those that came true.
   std::uint64_t drafted = 0, accepted = 0;
-  std::vector<AskerStatus> askers;           // those of this client's 256 askers that asked last
+  std::vector<AskerStatus> askers;           // this client's, among the 256 askers that asked last
   std::optional<std::int64_t> keep_alive_s;  // absent means forever
   std::optional<std::int64_t> unload_in_s;   // absent if it is busy or stays forever
 };

@@ -4,13 +4,13 @@
 #include <troupe/model/families/read.h>
 #include <troupe/model/files/header_keys.h>
 
-// gpt-oss: a mixture of experts with biases everywhere, whose gates are clamped. Every second layer
+// gpt-oss: a mixture of experts whose gates are clamped, with biases everywhere. Every second layer
 // sees a window, and each head has a sink in its softmax. Source: OpenAI 2025.
 
 namespace troupe::model {
 namespace {
 
-constexpr std::uint64_t kPeriod = 2;  // GGUF files do not state it
+constexpr std::uint64_t kPeriod = 2;  // GGUF files do not state the period
 constexpr std::uint64_t kHeadDim = 64;
 
 Result<ModelConfig> read_gguf(const GgufHeader& header) {

@@ -268,7 +268,7 @@ Status hf_rotary(const HfConfig& config, const std::string& arch, GgufMetadata* 
   const std::string scaling = arch + ".rope.scaling.";
   const std::string field = rope_field(fields, "factor");
   (*out)[scaling + "type"] = kind;
-  TROUPE_RETURN_IF_ERROR(config.f64(field).status());  // there is no default
+  TROUPE_RETURN_IF_ERROR(config.f64(field).status());  // the field has no default
   TROUPE_ASSIGN_OR_RETURN(const double factor, config.number(field, 1.0, 1.0, kRopeFactorMax));
   (*out)[scaling + "factor"] = factor;
   if (kind == "linear") return Status::ok();

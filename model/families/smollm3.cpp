@@ -6,7 +6,7 @@
 namespace troupe::model {
 namespace {
 
-constexpr std::uint64_t kUnrotated = 4;  // GGUF files do not state it
+constexpr std::uint64_t kUnrotated = 4;  // GGUF files do not state this number
 
 Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "smollm3");

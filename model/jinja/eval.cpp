@@ -95,7 +95,7 @@ Status Evaluator::print(int line, const Text& text) {
 
 Status Evaluator::print_value(int line, const Value& value) {
   TROUPE_RETURN_IF_ERROR(budget_.take(line, value.weight()));
-  if (value.is(Object::Kind::kLoop)) {  // its text says how long the loop is
+  if (value.is(Object::Kind::kLoop)) {  // the text of a loop says how long it is
     TROUPE_RETURN_IF_ERROR(loop_attribute(value, "length").status());
   }
   TROUPE_ASSIGN_OR_RETURN(const Text text, marked_text_of(line, value));
@@ -161,7 +161,7 @@ Result<Value> Evaluator::filtered_block(const Statement& statement) {
 }
 
 Result<Flow> Evaluator::execute_with(const Statement& statement) {
-  Names values;  // set together at the end, because none of them sees the others
+  Names values;  // these are set together at the end, because none sees the others
   for (const auto& [name, expression] : statement.macro.parameters) {
     TROUPE_ASSIGN_OR_RETURN(Value value, evaluate(*expression));
     put(&values, name, std::move(value));

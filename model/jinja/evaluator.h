@@ -25,7 +25,8 @@ constexpr std::int64_t kRangeMax = 100'000;
 struct Scope {
   Names values;
   Scope* parent = nullptr;
-  bool kept = false;  // a macro that was defined in it or below sees it as long as it lives
+  bool kept = false;  // a macro that was defined in this scope or below sees its names as long as
+                      // the macro lives
 };
 
 enum class Flow : std::uint8_t { kNormal, kBreak, kContinue };

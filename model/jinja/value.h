@@ -72,7 +72,7 @@ struct Object {
   Kind kind = Kind::kIterator;
   std::string name;    // an iterator's type, as Python prints it
   List items;          // what an iterator gives, a cycler repeats, or a loop iterates over
-  std::size_t at = 0;  // the next item; a loop's current one
+  std::size_t at = 0;  // the next item; for a loop, the current one
   Status failed;       // what an iterator fails with after its items
   int depth = 1;
   std::size_t weight = 1;
@@ -128,7 +128,7 @@ struct Value {
   Value(Callable value) : data(std::move(value)) {}
   Value(Range value) : data(value) {}
   Value(std::shared_ptr<Object> value) : data(std::move(value)) {}
-  Value(const char*) = delete;  // it would become a bool
+  Value(const char*) = delete;  // a pointer would become a bool
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data); }
   bool is_none() const { return std::holds_alternative<None>(data); }

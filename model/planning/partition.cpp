@@ -133,7 +133,7 @@ Status too_little_memory(const MemoryNeed& need, std::size_t layers,
   const std::uint64_t all = need.of({0, layers});
   std::uint64_t offered = 0;
   for (const std::uint64_t memory : memories) offered += memory;
-  // Returns what the last node would need in addition to hold the rest.
+  // What is missing is the memory that the last node would need in addition to hold the rest.
   std::size_t begin = 0;
   for (const std::uint64_t memory : memories.first(memories.size() - 1)) {
     begin = reach(need, layers, begin, memory);

@@ -148,7 +148,7 @@ class AdaptedModel final : public LaidOutModel {
     made->adapter_file_ = (adapter / kPeftWeightsName).string();
     made->values_ = std::move(tensors.values);
     GgufMetadata metadata = made->base_->header().metadata;
-    metadata.erase("general.alignment");  // the pair is laid out with the usual one
+    metadata.erase("general.alignment");  // the pair is laid out with the usual alignment
     metadata[std::string(header_keys::kAdapterScale)] = scale;
     std::vector<TensorInfo> all = made->base_->header().tensors;
     all.insert(all.end(), tensors.infos.begin(), tensors.infos.end());

@@ -77,7 +77,7 @@ struct Chosen {
   std::map<std::string, const SafetensorsTensor*> tensors;
   std::map<std::string, quant::Type> formats;  // of tensors that the files call bytes
   std::vector<std::string> transposed;         // sorted
-  std::set<std::string> spare;                 // those that yield to another one of their name
+  std::set<std::string> spare;                 // tensors that yield to another one of their name
 };
 
 // Removes the prefix that files with a head, or with more than a text model, put before a name.

@@ -431,7 +431,7 @@ class Translator {
     ++at_;
     if (starts("\\") && at_ + 1 < in_.size() &&
         std::string_view("sdwhpSDWHP").find(in_[at_ + 1]) != std::string_view::npos) {
-      at_ = before + 1;  // then the hyphen stands for itself
+      at_ = before + 1;  // a hyphen that begins no range stands for itself
       set->members += class_character('-');
       return Status::ok();
     }

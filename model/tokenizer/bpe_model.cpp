@@ -152,7 +152,7 @@ void BpeModel::cut_again(TokenId id, const std::vector<bool>& unused, std::vecto
     symbols[at] = best.joined;
     symbols.erase(symbols.begin() + static_cast<std::ptrdiff_t>(at) + 1);
   }
-  if (symbols.size() < 2) return;  // nothing to cut: it stays
+  if (symbols.size() < 2) return;  // there is nothing to cut, so the token stays
   for (const std::int32_t symbol : symbols) {
     const auto index = static_cast<std::size_t>(symbol);
     const std::size_t before = out->size();

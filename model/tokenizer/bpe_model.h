@@ -70,7 +70,7 @@ class BpeModel final : public WordModel {
 
   Options options_;
   std::size_t count_ = 0;    // number of real tokens
-  std::size_t longest_ = 1;  // bytes of the longest one, as the file writes it
+  std::size_t longest_ = 1;  // bytes of the longest token, as the file writes it
   // Characters are looked up in the vocabulary, which is then kept; bytes are looked up in a table.
   std::vector<std::string> owned_;
   const std::vector<std::string>* tokens_ = nullptr;

@@ -61,7 +61,7 @@ constexpr std::string_view kDeepseekScripts =
 
 struct Row {
   std::string_view name;
-  // They are applied in order, each to the pieces that the previous pattern has left.
+  // The patterns are applied in order, each to the pieces that the previous one has left.
   std::array<std::string_view, 6> patterns;
   bool whole_words = false;
   bool adds_bos = false;

@@ -173,7 +173,8 @@ Result<std::string> write_gguf(const std::filesystem::path& path, const GgufMeta
         found == tensors.end() ? factors : hf_values(found->second, [](const Parameter& parameter) {
           return parameter.stored_values();
         });
-    bytes.assign(info.offset - at + info.bytes, std::byte{0});  // with the gap before it
+    bytes.assign(info.offset - at + info.bytes,
+                 std::byte{0});  // the tensor's bytes and the gap before them
     if (!quant::encode(info.type, values.data(), values.size(), bytes.data() + (info.offset - at)))
       return Status(Code::kInvalidArgument, "the tensor " + info.name + " has a value that " +
                                                 std::string(quant::find(info.type)->name) +

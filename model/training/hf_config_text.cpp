@@ -168,7 +168,7 @@ Result<std::string> converted_config_text(const GgufHeader& header, const ModelC
 
 std::vector<std::string> label_names(const GgufHeader& header) {
   const auto text = text_at(header, header_keys::kConfigJson);
-  if (!text) {  // a GGUF file has them in a key of its architecture
+  if (!text) {  // a GGUF file has the labels in a key of its architecture
     for (const auto& [key, value] : header.metadata)
       if (key.ends_with(".classifier.output_labels"))
         if (const auto* names = std::get_if<std::vector<std::string>>(&value)) return *names;

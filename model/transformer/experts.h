@@ -15,7 +15,7 @@ namespace troupe::model {
 // The part of the work that one thread does.
 struct TeamPart {
   int part = 0, parts = 1;
-  int thread = 0;  // of the device, whose memory it uses
+  int thread = 0;  // the device's number for the thread, whose memory is used
 };
 
 // Computes the shares' inner rows: g = silu(Wg n) * (Wu n) for this thread's part of every active

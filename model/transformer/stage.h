@@ -63,7 +63,7 @@ class Stage {
   virtual bool f16_activations() const { return false; }
   // Says whether kBest is cheaper than fetching the logits, because these lie on an accelerator.
   virtual bool prefers_best() const { return false; }
-  virtual std::uint64_t weights_bytes() const = 0;  // as packed, shared ones included
+  virtual std::uint64_t weights_bytes() const = 0;  // of the packed weights, including shared ones
   virtual const StageWeights& weights() const = 0;
   virtual std::unique_ptr<KvSequence> new_sequence() const = 0;
   // Sequences in numbered blocks, whose numbers the caller hands out and shares among them. The

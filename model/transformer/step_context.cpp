@@ -22,7 +22,8 @@ constexpr std::size_t kTileRows = 32;
 // The most rows of one call to the attention kernel, which bounds its scratch memory.
 constexpr std::size_t kAttentionRows = 32;
 
-// The values of A x that lie on the stack at once: some rows even of the highest rank (2048).
+// The number of values of A x that lie on the stack at once. Even at the highest rank (2048), they
+// are several rows.
 constexpr std::size_t kAdapterFloats = 16384;
 
 // The number of keys is rounded up, so that a growing sequence does not resize the scratch memory

@@ -39,7 +39,7 @@ struct Format {
   Type type;
   std::string_view name;         // as GGUF spells it, e.g. "Q4_1"
   std::uint32_t block_elements;  // consecutive elements of a row that share scales (1: none)
-  std::uint32_t block_bytes;     // bytes of such a block in a file
+  std::uint32_t block_bytes;     // bytes of a block in a file
   ActivationKind activations;
   bool has_m;  // there is an offset, which the product adds last in a block
   // out[0, blocks * block_elements) = the exact f32 values of `blocks` blocks.

@@ -39,7 +39,7 @@ void read_scales(const FileBlock& block, Scales kind, Numbers* out) {
 
 void to_values(const Numbers& numbers, std::size_t elements, bool has_m, float* out) {
   for (std::size_t k = 0; k < elements; ++k) {
-    // Both products are exact: 11 bits of an f16, 7 of a scale or an offset, at most 8 of q.
+    // Both products are exact, because an f16 has 11 bits, a scale or an offset 7, and q at most 8.
     const float scale = numbers.d * static_cast<float>(numbers.scales[k / 16]);
     const float value = scale * static_cast<float>(numbers.q[k]);
     out[k] = has_m ? value + numbers.m * static_cast<float>(numbers.offsets[k / 16]) : value;

@@ -141,7 +141,7 @@ def test_cancel(three, tmp_path):
     assert waited.status == 1 and "it is cancelled" in waited.err, str(waited)
     again = three.place.troupe("submit", job, "--id", name, *at)
     assert again.out.strip() == name and "submitted before, and is cancelled" in again.err
-    # Its requests are gone: the next one is alone.
+    # The requests of the job are gone: the next request is alone.
     deadline = time.monotonic() + 20
     while three.status()["deployments"][0]["running"] > 0:
         assert time.monotonic() < deadline

@@ -82,7 +82,7 @@ def test_a_client_is_enrolled_once(place):
     for _ in range(3):
         assert place.troupe("nodes", "--cluster", token, env=me).status == 0
     check(place.troupe("nodes", "--cluster", token, env=other), 1, "used up", "troupe key new")
-    # Its identity lasts, even after the token has left the list and the head was restarted.
+    # The client's identity lasts, even after the token has left the list and the head was restarted.
     assert (place.folder / "me" / "keys" / "client.key").stat().st_mode & 0o777 == 0o600
     head.stop()
     head = place.start("head", "--head", port=head.port)
@@ -181,7 +181,7 @@ def test_a_revoked_node_is_out_for_good(place):
     assert a.process.wait(5) == 1, "the daemon ends and says why"
     assert "removed from the cluster" in a.said()
     assert states(place, head) == {"head": "ready", "a": "left", "b": "ready"}
-    # It cannot come back: neither with its home, nor with the token, nor after the head's restart.
+    # The node cannot come back: neither with its home, nor with the token, nor after the head's restart.
     join_fails(place, "a", "", "removed from the cluster")
     join_fails(place, "a", head.join, "revoked")
     before = head.join

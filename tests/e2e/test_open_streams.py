@@ -63,7 +63,7 @@ def test_an_answer_is_resumed_by_its_id(cluster, expected):
     assert rest.status == 0, str(rest)
     first = stream.text.removesuffix(b"\n")
     assert expected.differing_bytes(stream.spec, TOKENS, first + rest.out.encode()) == 0
-    # It is complete now, and nobody keeps it.
+    # The answer is complete now, and nobody keeps it.
     time.sleep(0.5)  # the ends of streams go into the journal five times a second
     gone = cluster.place.troupe("run", "--resume", found[1], *at)
     assert gone.status == 1 and "no open answer with the id" in gone.err, str(gone)

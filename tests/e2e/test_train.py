@@ -50,7 +50,7 @@ def test_a_new_model_learns_twenty_answers_through_a_kill(alone, tmp_path):
     for question, answer in pairs.items():
         got = alone.json("run", out, question, "-n", 20, "--temperature", 0)
         assert got["text"] == answer and got["finish_reason"] == "stop", question
-    # Its folder can be trained further.
+    # The folder can be trained further.
     finetune(alone, out, "--data", data, "--task", "chat", "-o", tmp_path / "further")
 
 

@@ -44,7 +44,8 @@ TEST_CASE("status: results carry a value or a reason", "[status]") {
   CHECK(*half(4) == 2);
   CHECK(half(3).code() == Code::kInvalidArgument);
   CHECK(half(3).message() == "3 is odd");
-  // A result made from an ok status would have neither: it becomes an error.
+  // A result made from an ok status would have neither a value nor an error, so it becomes an
+  // error.
   CHECK(Result<int>(Status::ok()).code() == Code::kInternal);
   const Result<std::string> text = std::string("moved");
   CHECK(text->size() == 5);

@@ -40,7 +40,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=200)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the daemons with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # ends the daemons, too
     if not harness.MODEL:
         sys.exit("TROUPE_TEST_MODEL is not set; see --help")
     times = {stages: [] for stages in STAGES}

@@ -169,7 +169,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", metavar="FOLDER", help="leave the daemons' homes and logs there")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the daemons with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # ends the daemons, too
     if not harness.MODEL:
         sys.exit("TROUPE_TEST_MODEL is not set; see --help")
     if options.partitions and namespaces.refusal():

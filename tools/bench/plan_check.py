@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 import harness  # noqa: E402  (after the path is set)
 
 GROUPS = pathlib.Path("/sys/fs/cgroup/cpu")
-PERIOD_US = 25000  # a quarter of the usual one: answers last many of them
+PERIOD_US = 25000  # a quarter of the usual period, so that answers last many periods
 SHARES = 262144  # far more than other work on the machine has
 
 

@@ -36,7 +36,7 @@ class Theirs:
         self.log = open(folder / "rpc.log", "wb")
         self.workers = [subprocess.Popen([python, PEER, "rpc-worker", str(port), "--threads", "1"],
                                          stdout=self.log, stderr=self.log) for port in self.ports]
-        time.sleep(2)  # it says nothing when it is ready
+        time.sleep(2)  # an RPC worker does not say when it is ready
 
     def bench(self, model, flags):
         servers = ",".join(f"127.0.0.1:{port}" for port in self.ports)

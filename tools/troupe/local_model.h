@@ -21,7 +21,7 @@ struct LocalModelOptions {
   std::optional<kernels::KvType> kv_type;  // absent means the model's default
   bool f16_activations = false;
   std::string device = {};    // "": the CPU; or a GPU such as "cuda:0"
-  bool without_head = false;  // of an encoder: its last layer's rows are the result
+  bool without_head = false;  // for an encoder, the rows of the last layer are the result
   std::string adapter = {};   // the folder of an adapter to compute beside the weights
 };
 // Loads MODEL as people write it (models.h). TROUPE_ISA is obeyed.

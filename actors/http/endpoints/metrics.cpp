@@ -37,7 +37,7 @@ void write_cluster(const Service& service, std::string* out) {
          &DeploymentStatus::blocks_max);
   family("counter", "troupe_prefix_queried_tokens_total",
          "Tokens that were looked up among the blocks", &DeploymentStatus::prefix_queried);
-  family("counter", "troupe_prefix_found_tokens_total", "Tokens that were found there",
+  family("counter", "troupe_prefix_found_tokens_total", "Tokens that were found among the blocks",
          &DeploymentStatus::prefix_found);
   family("counter", "troupe_preemptions_total",
          "Answers that gave way to older ones while memory was short",
@@ -63,7 +63,7 @@ void write_cluster(const Service& service, std::string* out) {
   key_family("counter", "troupe_key_prefix_queried_tokens_total",
              "Tokens of a key that were looked up among the blocks", &AskerStatus::prefix_queried);
   key_family("counter", "troupe_key_prefix_found_tokens_total",
-             "Tokens of a key that were found there", &AskerStatus::prefix_found);
+             "Tokens of a key that were found among the blocks", &AskerStatus::prefix_found);
   key_family("counter", "troupe_key_preemptions_total",
              "Answers of a key that gave way while memory was short", &AskerStatus::preemptions);
   key_family("counter", "troupe_key_drafted_tokens_total",

@@ -253,7 +253,8 @@ void Core::closed(const ConnectionPtr& connection, int end, const Status& why) {
     }
     return;
   }
-  if (std::erase(accepted, connection) == 0) return;  // it never spoke, or its key was revoked
+  if (std::erase(accepted, connection) == 0)
+    return;  // the connection never spoke, or its key was revoked
   const bool last = std::none_of(accepted.begin(), accepted.end(), [&](const auto& one) {
     return one->dialler == connection->dialler && one->channel == connection->channel;
   });

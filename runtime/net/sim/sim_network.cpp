@@ -90,8 +90,8 @@ void SimNetwork::thaw(SimHost host) {
   if (frozen_.erase(host) == 0) return;
   auto events = waiting_.extract(host);
   if (!events.empty()) {
-    // They keep the order in which they were due. (Of two at the same time, the one with the lower
-    // number is first, and frames that a cut held back have higher numbers than later ones.)
+    // Events keep the order in which they were due. (Of two at the same time, the one with the
+    // lower number is first, and frames that a cut held back have higher numbers than later ones.)
     for (Event& event : events.mapped()) {
       event.due_us = now_us_;
       event.number = ++events_;

@@ -89,7 +89,8 @@ class SimNetwork {
 
   const SimFaults& faults() const { return faults_; }
 
-  // For tests. It sees each frame on its way out, and each one that the receiver's gate accepted.
+  // For tests: on_sent sees each frame on its way out, and on_admitted each one that the receiver's
+  // gate accepted.
   std::function<void(SimHost from, SimHost to, const OutFrame&)> on_sent;
   std::function<void(SimHost from, SimHost to, const InFrame&)> on_admitted;
 

@@ -239,7 +239,7 @@ void Listener::take(const std::string& id) {
   const std::string_view user = property != nullptr ? property : "";
   auto known = connections_.find(id);
   if (known != connections_.end() && known->second.user != user) {
-    close(id);  // it ended, and its id was given to another one before we heard of it
+    close(id);  // the connection ended, and its id was given to another one before we heard of that
     known = connections_.end();
   }
   const int fd = parts_.part[0].source_fd();
@@ -279,12 +279,12 @@ void Listener::take(const std::string& id) {
                                         false})
                 .first;
     ids_.emplace(outlet.get(), id);
-    drain_monitor();  // its arrival may not have been handled yet
+    drain_monitor();  // the connection's arrival may not have been handled yet
     spoke(fd);
     if (open_fds_.contains(fd)) {
       speakers_[fd] = id;
     } else {
-      closed_.push_back(id);  // it spoke and left before this
+      closed_.push_back(id);  // the connection spoke and left before this
     }
   }
   if (spoke_last_ != outlet.get() || forgotten_ != shared_.directory.forgotten()) {

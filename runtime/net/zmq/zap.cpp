@@ -24,8 +24,8 @@ Result<ZapServer> ZapServer::open(const Context& context) {
   ZapServer server;
   // A ROUTER may answer later, and in another order, than it was asked.
   TROUPE_ASSIGN_OR_RETURN(server.socket_, Socket::open(context, ZMQ_ROUTER));
-  // Its clients are our own I/O threads, with one question for each handshake, which no bound on a
-  // queue may block.
+  // The socket's clients are our own I/O threads, with one question for each handshake. No bound on
+  // a queue may block them.
   server.socket_.set(ZMQ_RCVHWM, 0);
   server.socket_.set(ZMQ_SNDHWM, 0);
   if (zmq_bind(server.socket_.get(), "inproc://zeromq.zap.01") != 0) {

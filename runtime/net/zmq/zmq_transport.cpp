@@ -267,7 +267,7 @@ class ZmqTransport final : public Transport {
 
   void apply(SendCommand& command) {
     Outlet& outlet = *command.outlet;
-    if (outlet.closed) return;  // lost with its connection
+    if (outlet.closed) return;  // the frame is lost with its connection
     outlet.queue.push_back(shared_.seal(outlet.channel, std::move(command.frame)));
     if (outlet.incarnation != 0) {
       listeners_[static_cast<std::size_t>(outlet.channel)]->enqueue(command.outlet);

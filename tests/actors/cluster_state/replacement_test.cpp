@@ -24,7 +24,7 @@ TEST_CASE("cluster: a lost node's layers go to those that are left, which keep t
   CHECK(state.deployments.find_epoch(id + 1)->id == id);
   CHECK(state.deployments.find_epoch(id + 1)->life == DeploymentLife::kAllowing);
   CHECK(state.deployments.moves() == 1);
-  // It still serves opens for these ranges; messages of the old epoch are ignored.
+  // The deployment still serves opens for these ranges; messages of the old epoch are ignored.
   CHECK(state.deployments.find("m", thirds)->id == id);
   CHECK_FALSE(state.deployments.allowed(key(1), id));
   CHECK_FALSE(can_grow(state, *state.deployments.find_id(id)));
@@ -129,7 +129,7 @@ TEST_CASE("cluster: a deployment is placed again in the memory that others leave
   REQUIRE(place_again(state, first).is_ok());
   CHECK(layout(state, first) == "a:0-9");
   CHECK(state.deployments.find_id(first)->stages[0].planned_bytes == 10u << 20);
-  // Then 10 MiB are left, and the second one fits exactly; with less it would not.
+  // After that, 10 MiB are left, and the second deployment fits exactly; with less it would not.
   REQUIRE(place_again(state, second).is_ok());
   CHECK(layout(state, second) == "a:0-9");
   REQUIRE(state.join(key(1), hello_with("a", 15), true, 1, 0));

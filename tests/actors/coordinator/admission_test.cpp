@@ -100,7 +100,7 @@ TEST_CASE("admission: tokens expire, count their uses and keep to their roles") 
   CHECK(used_up.code() == Code::kPermissionDenied);
   CHECK(used_up.message().find("used up") != std::string::npos);
   CHECK(node_by(join, fresh(), 3601).message().find("expired") != std::string::npos);
-  // It leaves the list of keys that may connect, once.
+  // The token leaves the list of keys that may connect, once.
   CHECK(admission->end_tokens(10) == std::vector<net::PublicKey>{join});
   CHECK(admission->end_tokens(11).empty());
 }

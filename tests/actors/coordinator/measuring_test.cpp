@@ -21,8 +21,8 @@ TEST_CASE("measuring: nodes that have joined anew since they were told are told 
     measurement.told[key(i)] = {record->incarnation, record->greeting};
   }
   CHECK(joined_anew(measurement, cluster.members).empty());
-  // One node was started again, one has only lost its connection, and one that has answered came
-  // back.
+  // One node was started again, another one has only lost its connection, and a third one, which
+  // has answered, came back.
   for (const std::uint8_t i : {1, 2, 4}) REQUIRE(cluster.members.leave(key(i), NodeLife::kDead));
   REQUIRE(cluster.join(key(1), hello_with("a", 12), true, 9, 1));
   Hello again = hello_with("b", 12);

@@ -383,7 +383,7 @@ TEST_CASE("membership: a client sees its own jobs, and revoking it ends it", "[m
   CHECK(admin->jobs()->size() == 1);
   CHECK(me->unload("x", true).code() == Code::kPermissionDenied);
   CHECK(me->keys().code() == Code::kPermissionDenied);
-  // Its identity lets it enrol now: the token is used up, and it comes back.
+  // The client's identity lets it enrol now: it comes back although the token is used up.
   auto again = Cluster::connect({mine.path, users, 5000});
   REQUIRE(again);
   CHECK(again->job("mine"));

@@ -161,7 +161,7 @@ TEST_CASE("blocks: one that is ready behind one that is not is kept by nobody") 
   table.release(sequence);
   check(table, {});
   CHECK(table.idle() == 1);
-  // Another one takes the number that the lost block had: the third one does not follow it.
+  // Another sequence takes the number of the lost block: the third block does not follow that one.
   BlockSequence other = sequence_of("a");
   compute(table, other, ids_of({1, 7, 3}, 10));
   check(table, {&other});
@@ -192,7 +192,7 @@ TEST_CASE("blocks: the least recently used idle ones go first, and those that ot
   table.release(two);
   CHECK(table.idle() == 4);
   CHECK(table.available() == 6);
-  // It is used again, so the other one is dropped first.
+  // The first sequence is used again, so the blocks of the other one are dropped first.
   table.share(one, table.find(one, ids_of({1, 2}, 1)));
   CHECK(one.blocks.size() == 2);
   CHECK(table.available() == 4);

@@ -133,7 +133,7 @@ TEST_CASE("engine: requests wait for memory in their order, and the youngest giv
   CHECK(ended == std::vector<std::uint64_t>{1, 2, 3});
   CHECK(state.block_counters().preemptions == 0);
 
-  // Both fit at first, until the older one needs a second block.
+  // Both requests fit at first, until the older one needs a second block.
   bounded.requests_max = 8;
   EngineState grows(bounded, std::make_shared<LetterTokenizer>());
   REQUIRE(grows.admit(request(4, 60, 40), 0).is_ok());

@@ -114,7 +114,7 @@ TEST_CASE("turns: weights hold with any number of places and lengths of answers"
     std::map<std::string, int> open;
     for (int i = 0; i < 1500; ++i) {
       for (; seen < load.ended.size(); ++seen) --open[load.owners[load.ended[seen]]];
-      // Both always have requests that wait.
+      // Both keys always have requests that wait.
       for (const std::uint32_t weight : {1u, 3u}) {
         const std::string owner = weight == 1 ? "light" : "heavy";
         for (; open[owner] < 16; ++open[owner]) {
@@ -247,7 +247,7 @@ TEST_CASE("turns: a key that asks for everything leaves places and memory to oth
   other.max_tokens = 20;
   load.admit(other);
   const std::uint64_t asked = id;
-  // It begins as soon as one of the others has ended or given way.
+  // The request begins as soon as one of the others has ended or given way.
   int steps = 0;
   while (!load.told[asked].finished && steps < 1000) {
     REQUIRE(load.step());

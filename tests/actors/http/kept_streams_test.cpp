@@ -245,7 +245,7 @@ TEST_CASE("kept streams: only the key that asked takes one up, also by its name"
     CHECK(with_key(server.port(), path, other).status == 404);
     CHECK(with_key(server.port(), path, one).status == 401);
   }
-  // And now its record is gone for good.
+  // The record of the stream is gone for good now.
   auto file = actors::StreamFile::open(file_in(folder.path));
   REQUIRE(file);
   CHECK((*file)->load()->empty());

@@ -288,7 +288,7 @@ TEST_CASE("journal: models that were placed, and streams with their tokens") {
   CHECK(journal->manifests()->size() == 2);  // also of one that was unloaded
   CHECK((*models)[0].nodes == std::vector<std::string>{"node a", "node b"});
   CHECK(journal->stream("s")->tokens == std::vector<std::int32_t>{1, 2, 3});
-  // Another owner can neither take its id, nor change it, nor end it.
+  // Another owner can neither take the stream's id, nor change the stream, nor end it.
   CHECK(journal->save_stream({"s", "other", "x", "y", {}}, 2).code() == Code::kAlreadyExists);
   REQUIRE(journal->add_tokens("s", "other", 3, {4}));
   REQUIRE(journal->forget_stream("s", "other"));

@@ -116,7 +116,7 @@ TEST_CASE("worker: the next step says which rows of drafted ids are forgotten") 
   path.run(decode(1, 5, 1));
   CHECK(path.worker->log(1, 7).is_ok());
   CHECK(path.sequences[0]->length() == 7);
-  // Its own row is not a drafted one, and rows that were not sent are not there.
+  // The request's own row is not a drafted one, and rows that were not sent cannot be there.
   CHECK(path.worker->admit(decode(1, 0, 2)).code() == Code::kFailedPrecondition);
   CHECK(path.worker->admit(decode(8, 0, 2)).code() == Code::kFailedPrecondition);
   // A step in between was lost: nobody knows which rows are right.

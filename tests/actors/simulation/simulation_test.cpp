@@ -229,7 +229,7 @@ TEST_CASE("simulation: a node of another arithmetic version is refused, others d
     CHECK(second->wrong == "");
     CHECK(second->complete);
     CHECK(orders == 0);
-    // It is upgraded as well, and takes part again.
+    // The third node is upgraded as well, and takes part again.
     REQUIRE(world.kill(3));
     world.start_node(3);
     world.run_until(world.now_us() + 3'000'000);

@@ -91,7 +91,7 @@ TEST_CASE("every truncation of a safetensors file is refused") {
 TEST_CASE("the beginning of another file is refused at any length") {
   const std::string page = "\n<html><head><title>Not found</title></head></html>";
   for (std::size_t bytes = 0; bytes <= page.size(); ++bytes) {
-    // It has its own memory, so that a sanitizer notices a read beyond its end.
+    // The text has memory of its own, so that a sanitizer notices a read beyond its end.
     const std::vector<char> exact(page.begin(), page.begin() + static_cast<std::ptrdiff_t>(bytes));
     REQUIRE(
         parse_safetensors_header(std::as_bytes(std::span(exact)), bytes, "x.safetensors").code() ==

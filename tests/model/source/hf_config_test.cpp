@@ -70,7 +70,7 @@ TEST_CASE("the fields of config.json become the configuration") {
   });
   CHECK_THAT(otherwise.message(),
              Contains("\"rope_scaling.factor\" and \"rope_parameters.factor\" contradict"));
-  // Its head is not the embedding, whatever the flag says.
+  // The model's head is not the embedding, whatever the flag says.
   const auto stale = llama.open([](json& c) { c["tie_word_embeddings"] = true; });
   REQUIRE(stale.is_ok());
   CHECK_FALSE(stale->tied_embedding);

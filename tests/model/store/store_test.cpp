@@ -122,7 +122,7 @@ TEST_CASE("a model is imported, listed and found by name, hash and path") {
   const std::string id = home.store->manifest(entry->path)->model;
   CHECK(*home.store->resolve("model:" + id) == entry->path);
   CHECK(home.store->file_sha256(id) == sha256);
-  // Another process finds it by what the first one remembered.
+  // Another process finds the file by what the first one remembered.
   const auto another = *Store::open(home.path);
   CHECK(another->whole_file(id) == entry->path);
   CHECK(another->file_sha256(std::string(64, 'e')).empty());

@@ -196,7 +196,7 @@ TEST_CASE("a teacher is part of the predicted memory") {
   const auto taught = plan_memory(question, batch);
   REQUIRE((alone.is_ok() && taught.is_ok()));
   CHECK(alone->teacher == 0);
-  // Its weights alone have more than a hundred thousand values.
+  // The teacher's weights alone have more than a hundred thousand values.
   CHECK(taught->teacher > 400'000);
   CHECK(taught->total() == alone->total() + taught->teacher);
   CHECK_THAT(memory_text(*taught), Contains("teacher"));

@@ -76,7 +76,7 @@ TEST_CASE("events are cut where a checkpoint says, after whole records") {
   std::filesystem::resize_file(path, two + kStepBytes - 1);
   CHECK(opened(path, two + kStepBytes).bytes() == two);
   CHECK(hex_of(path) == version + step + step);
-  // Neither does a damaged record, nor anything that follows it.
+  // A damaged record does not count either, nor does anything that follows it.
   {
     std::fstream change(path, std::ios::in | std::ios::out | std::ios::binary);
     change.seekp(kVersionBytes + 20);

@@ -153,6 +153,6 @@ TEST_CASE("the predicted memory has room for the logits of hidden tokens") {
   question.options.masking.rate = 0.9;
   const auto many = plan_memory(question, batch);
   REQUIRE((few.is_ok() && many.is_ok()));
-  // There are half of the 248 positions more, each with 128 logits.
+  // About half of the 248 positions have targets in addition, each with 128 logits.
   CHECK(many->activations > few->activations + 100 * 128 * sizeof(float));
 }

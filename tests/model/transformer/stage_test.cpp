@@ -174,7 +174,7 @@ TEST_CASE("a stage shares what its siblings have packed, and reads the rest") {
                   [](const auto& tensor) { return !tensor.first.starts_with("blk.2."); });
     REQUIRE(try_load(model, *device).code() == Code::kNotFound);
     auto stages = load_split(model, {{0, 5}}, *device, shared);
-    // It has its own vectors (few bytes), and shares the matrices of its siblings.
+    // The new stage has its own vectors (few bytes), and shares the matrices of its siblings.
     const Stage* const both[] = {shared.siblings[0].get(), shared.siblings[1].get()};
     const Stage* const all[] = {both[0], stages[0].get(), both[1]};
     const std::uint64_t apart = weights_bytes(both), whole = stages[0]->weights_bytes();

@@ -359,7 +359,8 @@ bool is_device_node() {
     const char* const parent = std::getenv(kParentVariable);
     if (parent == nullptr) return false;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (std::to_string(::getppid()) != parent) ::_exit(1);  // it died before it was asked to
+    if (std::to_string(::getppid()) != parent)
+      ::_exit(1);  // the parent died before prctl took effect
     return true;
   }();
   return is;

@@ -96,7 +96,7 @@ class Parent {
     }
     ::prctl(PR_SET_NAME, name_);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::getppid() != parent) ::_exit(kExitFailure);  // the parent died before it was asked to
+    if (::getppid() != parent) ::_exit(kExitFailure);  // the parent died before prctl took effect
     // Ctrl-C reaches the parent alone, which passes it on: the daemon counts each signal once.
     ::setpgid(0, 0);
     ::sigprocmask(SIG_SETMASK, &before_, nullptr);

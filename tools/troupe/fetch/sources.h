@@ -14,7 +14,7 @@ namespace troupe::tools {
 struct PullRequest {
   std::string source;                 // a catalogue name, hf://, https:// or pypi://
   std::string name;                   // if "", that of the catalogue or of the file
-  std::optional<std::string> sha256;  // must match; the catalogue has its own
+  std::optional<std::string> sha256;  // the file's hash must be this; the catalogue states its own
   bool accept_change = false;         // accepts what a hub has now, whatever it had before
   bool accept_license = false;        // the terms are accepted, and nobody is asked
   FetchLimits limits = {};

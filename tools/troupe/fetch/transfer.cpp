@@ -200,7 +200,8 @@ void Transfer::failed(const std::string& how, Code code, long pause_seconds) {
   ++fruitless_;
   fruit_bytes_ = 0;
   if (ending_) return;
-  if (!connections_.empty()) {  // the others continue; they are enough for the server
+  if (!connections_
+           .empty()) {  // the other connections continue, which are as many as the server takes
     connections_max_ = connections_.size();
     return;
   }

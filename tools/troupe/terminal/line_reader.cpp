@@ -64,7 +64,7 @@ LineReader::Outcome LineReader::read_message(std::string* message) {
       std::string next;
       outcome = read_line(kMore, &next);
       if (outcome == Outcome::kInterrupted) return outcome;
-      if (outcome == Outcome::kEnd) break;  // returns what there is of it
+      if (outcome == Outcome::kEnd) break;  // the message ends where the input ends
       line += "\n" + next;
     }
     if (ends_with_quotes(line)) line.resize(line.size() - kQuotes.size());

@@ -64,7 +64,8 @@ struct Figures {
 // The number of ids that prompts may have.
 Result<std::size_t> vocabulary_of(const model::Store& store, const std::string& name) {
   const auto path = store.resolve(name);
-  if (!path) return std::size_t{256};  // every model that only the cluster has knows these
+  if (!path)
+    return std::size_t{256};  // any model has these ids, even one that only the cluster has
   TROUPE_ASSIGN_OR_RETURN(const auto source, model::open_model(path->string()));
   TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
   return config.vocabulary;

@@ -9,7 +9,7 @@ namespace troupe::tools {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t kUsualContext = 4096;  // a placement makes room for it anyway
+constexpr std::size_t kUsualContext = 4096;  // a placement makes room for this context anyway
 
 struct Answer {
   Result<GenerateResult> result = Status(Code::kInternal, "not measured");
@@ -28,7 +28,8 @@ class PrefixBench {
   PrefixBench(Cluster& cluster, const SharedPrefixOptions& options)
       : cluster_(cluster), options_(options) {}
 
-  // Asks with the end of this number. Only requests of one salt share what they compute.
+  // Sends the shared prefix, followed by the end with the number `end`. Only requests of one salt
+  // share what they compute.
   Answer ask(std::size_t end, const std::string& salt, std::size_t tokens) const {
     GenerateRequest request;
     request.model = options_.model;

@@ -301,7 +301,7 @@ int examine(const CommonOptions& common) {
   nlohmann::json object = nlohmann::json::object(), missing = nlohmann::json::array();
   for (const Finding& finding : findings) {
     if (!finding.advice.empty()) missing.push_back(finding.advice);
-    if (finding.key == nullptr) continue;  // further advice on the previous one
+    if (finding.key == nullptr) continue;  // further advice on the previous finding
     object[finding.key] = finding.value;
     if (!common.json) std::printf("%-26s%s\n", finding.key, finding.text.c_str());
   }

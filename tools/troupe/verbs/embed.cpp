@@ -44,7 +44,7 @@ Result<model::Pooling> pooling_of(const std::filesystem::path& path) {
     if (kind == "mean") return model::Pooling::kMean;
     if (kind == "cls") return model::Pooling::kFirst;
   } else {
-    std::vector<std::string> kinds;  // those whose results are concatenated
+    std::vector<std::string> kinds;  // the kinds of pooling whose results are concatenated
     for (const auto& [field, value] : config.items())
       if (field.starts_with("pooling_mode_") && value.is_boolean() && value.get<bool>())
         kinds.push_back(field);

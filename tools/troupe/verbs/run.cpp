@@ -206,7 +206,7 @@ int answer_once(Cluster& cluster, const RunOptions& options, SignalWatch& watch)
   GenerateResult answer;
   if (result) {
     answer = std::move(*result);
-  } else {  // there was no token yet, and the object says so, too
+  } else {  // there was no token yet, which the object says, too
     answer.finish_reason = "error";
     answer.error = result.status();
   }

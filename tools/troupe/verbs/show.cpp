@@ -55,7 +55,7 @@ struct Description {
   // Formats that become another one in memory, and the bytes that each takes beyond its size in the
   // file.
   std::map<const quant::Format*, std::uint64_t> changed;
-  std::uint64_t grows_bytes = 0;  // all of these together
+  std::uint64_t grows_bytes = 0;  // what all of these formats take together
   std::string kv_type;
   model::ModelConfig config;
   Status chat;                // if not ok, the reason why a chat with the model is refused

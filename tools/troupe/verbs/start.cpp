@@ -249,7 +249,7 @@ std::vector<DeviceNode> device_nodes(const Settings& settings, const DaemonOptio
     node.threads = options.threads;
     node.log_level = settings.text("log");
     if (settings.given("listen")) {
-      // Its ports come after the daemon's, and those of the earlier GPUs.
+      // The node's ports come after those of the daemon and of the earlier GPUs.
       const std::size_t before = nodes.size() + 1;
       node.listen_from = {options.listen.host, static_cast<std::uint16_t>(options.listen.port +
                                                                           before * net::kChannels)};

@@ -120,7 +120,7 @@ TEST_CASE("transport: roles follow the allow-list, and revoking takes effect", "
   }
   CHECK(server.transport->counters().rejected_revoked == 1);
   CHECK(server.frames.size() == 2);
-  // Its connection is closed, and a new one of the key is refused, for good.
+  // The client's connection is closed, and a new one of its key is refused, for good.
   REQUIRE(client.wait_lost(2));
   CHECK(client.losses[0].why.code() == Code::kUnavailable);
   CHECK(client.losses[1].why.code() == Code::kPermissionDenied);

@@ -43,7 +43,7 @@ TEST_CASE("a model's file is read") {
   CHECK(read->config.vocabulary == 0);
   CHECK(read->seed == 7);
   CHECK(read->deviation == 1.0);
-  // It counts as a name unless there is such a file beside the model's.
+  // The tokenizer counts as a name unless there is such a file beside the model's.
   CHECK(read->tokenizer == "letters");
   std::filesystem::create_directory(scratch.path() / "letters");
   read = read_model_file(path.string());
