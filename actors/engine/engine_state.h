@@ -63,7 +63,7 @@ struct EngineRequest {
   // Its blocks are shared with requests of the same owner and salt. If it has no salt, blocks
   // within the first `public_ids` ids of the prompt are shared with everyone.
   std::string owner = {}, salt = {};
-  std::string sharer = {};  // whose share it takes; "": the owner's
+  std::string sharer = {};  // whose share the request takes; "": the owner's
   std::size_t public_ids = 0;
   // If not 0, every id of the prompt but the first is scored: the first event has its
   // log-probability, beside those of this number of likeliest ids. Then max_tokens may be 0.

@@ -31,7 +31,7 @@ Result<OpenModel> describe_model(model::Store& store, const std::string& model,
           bulk, std::make_shared<const ExportedFile>(ExportedFile{path->string(), open.manifest}));
     }
   } else if (model.rfind("model:", 0) == 0 || model.rfind("sha256:", 0) == 0) {
-    open.model = model;  // the cluster may have it, or the head's own store
+    open.model = model;  // the cluster or the head's own store may have the model
   } else {
     return path.status();
   }

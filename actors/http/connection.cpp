@@ -370,7 +370,7 @@ void Connection::close() {
   ErrorCode ignored;
   timer_.cancel(ignored);
   socket_.close(ignored);
-  exchange_.reset();  // it holds this connection
+  exchange_.reset();  // the exchange holds this connection
   gone_ = {};
 }
 

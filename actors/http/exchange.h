@@ -41,7 +41,7 @@ struct Exchange {
   const Route* route = nullptr;
   std::string peer;          // the client's address
   std::string key;           // the name of its API key; "" if the server asks for none
-  std::uint32_t weight = 1;  // of the key (api_keys.h), as far as an answer is computed with it
+  std::uint32_t weight = 1;  // the weight of the key (api_keys.h) with which an answer is computed
   std::int32_t priority_least = -9;
   std::string request_id;       // given by the client, or drawn
   std::vector<Header> headers;  // that every answer gets

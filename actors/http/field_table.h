@@ -17,9 +17,10 @@ namespace troupe::http {
 
 enum class FieldUse {
   kUnknown,   // the endpoint has no such field
-  kHonoured,  // it does what it says
-  kIgnored,   // it is accepted, and has no effect here
-  kRefused,   // it asks for what the server cannot do: null and empty values are accepted
+  kHonoured,  // the field does what it says
+  kIgnored,   // the field is accepted, and has no effect here
+  kRefused,   // the field asks for what the server cannot do: only null and empty values are
+              // accepted
 };
 
 // Reads a value that is not null into the ask, or says what is wrong with it.

@@ -315,7 +315,7 @@ void Generation::flush() {
   std::string events;
   events.swap(out_);
   responder->write_events(events);
-  if (!last || !exchange_) return;  // or it was cut just now
+  if (!last || !exchange_) return;  // or the exchange was cut just now
   let_go();
   responder->end_events();
 }
@@ -403,7 +403,7 @@ void Generation::client_gone() {
   exchange_.reset();
   out_.clear();
   cancel_rest();
-  if (!committed_) forget_stream(service_, head_.id);  // nobody knows its id
+  if (!committed_) forget_stream(service_, head_.id);  // nobody knows the stream's id
 }
 
 void Generation::cancel_rest() {

@@ -31,7 +31,7 @@ class TokenBucket {
 class RateLimits {
  public:
   struct Refusal {
-    bool tokens = false;  // which limit it is
+    bool tokens = false;  // whether the limit is that of tokens
     double retry_after_s = 0;
   };
   // Pays for a request, or says when the next one may come.

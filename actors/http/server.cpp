@@ -269,7 +269,7 @@ void Server::Impl::on_events() {
   std::vector<std::shared_ptr<Generation>> touched;
   for (const AnswerEvent& event : gateway->take()) {
     const auto found = service.answers.find(event.answer);
-    if (found == service.answers.end()) continue;  // its client is gone
+    if (found == service.answers.end()) continue;  // the answer's client is gone
     const std::shared_ptr<Generation> generation = found->second;
     generation->on_event(event);
     if (touched.empty() || touched.back() != generation) touched.push_back(generation);

@@ -16,7 +16,7 @@ std::size_t bytes_of(const model::Tokenizer& tokenizer, model::TokenId id, std::
   const bool has_space = begins && piece->starts_with(' ');
   if (has_space && rest.starts_with(std::string_view(*piece).substr(1))) return piece->size() - 1;
   const auto plain = tokenizer.piece(id, /*with_special=*/false);
-  if (plain && plain->empty()) return 0;  // the tokenizer has added it
+  if (plain && plain->empty()) return 0;  // the tokenizer has added the token
   // The tokenizer has changed the text: its own length is the best guess.
   return std::min(piece->size(), rest.size());
 }

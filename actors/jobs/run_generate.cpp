@@ -54,7 +54,7 @@ void submit_lines(Self self, const Setup& setup, std::uint64_t attempt, const Mo
   one.missing = packed.lines.size();
   for (std::size_t i = 0; i < packed.lines.size(); ++i) {
     auto line = parse_generate_line(one.spec, packed.lines[i]);
-    if (!line) {  // it was checked when it was submitted, but perhaps by another release
+    if (!line) {  // the line was checked when the job was submitted, but perhaps by another release
       one.lines[i] = generate_error(one.first + i, "", line.status());
       ++one.failed;
       --one.missing;

@@ -20,11 +20,12 @@ struct Parameter {
   Weight* weight = nullptr;
   std::size_t floats = 0;  // of `weight`, its padding included
   bool decays = true;      // weight decay applies to it: it is a matrix
-  bool trained = true;     // else it is frozen: it has no gradient, and no update changes it
+  bool trained =
+      true;  // otherwise the tensor is frozen: it has no gradient, and no update changes it
   // gradient[0] is the result of a batch's sum; the others are there while a batch in several
   // micro-batches needs them (kernels::GradientSum).
   AlignedBuffer gradient[kernels::kSumStackMax];
-  AlignedBuffer first_moment, second_moment;  // of AdamW; made when it runs first
+  AlignedBuffer first_moment, second_moment;  // of AdamW; made when the optimizer runs first
 
   // True if it is a table of which a batch reads some rows, and which has no other gradient. Its
   // groups of rows (kernels::kGroupRows each) are then updated when they are read

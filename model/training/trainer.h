@@ -23,7 +23,7 @@ namespace troupe::model {
 // For a decoder: the model whose next-token distributions are learned, too (loss.h). Its weights do
 // not change, and keep the formats of its file.
 struct TeacherOptions {
-  const TensorSource* source = nullptr;  // nullptr: there is none
+  const TensorSource* source = nullptr;  // nullptr: there is no teacher
   ModelConfig config;
 };
 

@@ -245,7 +245,7 @@ inline void run_block(Block& b, std::mt19937& random) {
     }
     const unsigned met = b.meetings;
     resume(b, thread);
-    if (b.meetings != met) at = 0;  // others may go on now
+    if (b.meetings != met) at = 0;  // other threads may go on now
   }
   block() = nullptr;
   for (const Thread& t : b.threads)
@@ -336,7 +336,7 @@ struct EmulatedCard {
   std::size_t all_bytes = std::size_t{256} << 20;
   std::atomic<std::size_t> used_bytes{0};
   Error fails = 0;        // what the next wait_for reports, and every one after it
-  std::size_t waits = 0;  // how many of them succeed before that
+  std::size_t waits = 0;  // how many waits succeed before that
 };
 inline EmulatedCard& emulated_card() {
   static EmulatedCard card;

@@ -143,7 +143,7 @@ class Program final : public StageProgram {
     parameter_bytes_ = sizes.bytes();
     lay_out_work(step, sizes);
     if (sizes.bytes() > work_.bytes()) {
-      recordings_.clear();  // they point into this memory
+      recordings_.clear();  // recordings point into this memory
       work_ = AlignedBuffer();
       TROUPE_ASSIGN_OR_RETURN(work_, allocate_on(card_, sizes.bytes() + sizes.bytes() / 4));
     }

@@ -35,7 +35,7 @@ class Device {
   ThreadPool& pool() { return *pool_; }
   int threads() const { return pool_->threads(); }
   const kernels::Kernels& kernels() const { return *kernels_; }
-  Accelerator* accelerator() const { return accelerator_.get(); }  // nullptr: it has none
+  Accelerator* accelerator() const { return accelerator_.get(); }  // nullptr: the device has none
   // The name of what computes the layers: "cpu", or the accelerator's name.
   std::string name() const { return accelerator_ ? accelerator_->name() : "cpu"; }
 

@@ -28,7 +28,7 @@ constexpr std::size_t kSumColumns = 256;
 struct AttentionArgs {
   const float* q = nullptr;  // row r: q + r * q_stride, heads of head_dim side by side
   std::size_t q_stride = 0;
-  float* out = nullptr;  // same layout as q; must not alias it
+  float* out = nullptr;  // same layout as q, which it must not alias
   std::size_t out_stride = 0;
   const std::byte* const* pages = nullptr;  // page p of this sequence and layer
   KvType kv_type = KvType::kF16;

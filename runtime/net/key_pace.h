@@ -34,7 +34,7 @@ class KeyPace {
  private:
   struct Bucket {
     Pace pace;
-    std::int64_t millionths = 0;  // of one that the key may do
+    std::int64_t millionths = 0;  // how often the key may do it now, in millionths
     std::int64_t at_us = 0;
     void fill(std::int64_t now_us);
   };

@@ -23,7 +23,7 @@ class FileServer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.etag, self.modified = content, None, None
         self.files = {}        # path -> bytes, as the content is served
-        self.listings = {}     # path -> body, as it is
+        self.listings = {}     # path -> body, which is sent as it is
         self.redirects = {}    # path -> address
         self.refused = {}      # path -> (status for those without a token, status for those with one)
         self.linked = None     # X-Linked-Etag of redirections
@@ -31,7 +31,7 @@ class FileServer(http.server.ThreadingHTTPServer):
         self.length_on = True  # False: no Content-Length
         self.length_said = None  # what all answers claim that the file has
         self.cuts = 0          # the number of answers that end in the middle
-        self.cut_bytes = None  # ... after this number of bytes
+        self.cut_bytes = None  # the number of bytes after which these answers end
         self.busy = 0          # the number of answers that are 503
         self.rate = 0          # bytes per second and connection; 0: as fast as it goes
         self.silent = False    # takes requests and does not answer

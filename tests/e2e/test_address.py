@@ -77,7 +77,7 @@ def test_nodes_of_one_machine_share_its_memory(place):
     node, _ = start_without_listen(place, head, "first")
     alone = place.nodes(head)["first"]["memory_bytes"]
     start_without_listen(place, head, "second")
-    place.start("third", "--join", head.join, "--memory", "1GiB")  # this much is its own
+    place.start("third", "--join", head.join, "--memory", "1GiB")  # the third node has this much memory of its own
     told = {name: entry["memory_bytes"] for name, entry in place.nodes(head).items()}
     assert told["first"] == alone // 2 and 0.4 * alone < told["second"] <= 0.6 * alone, (alone, told)
     assert told["third"] == 1 << 30

@@ -364,7 +364,8 @@ def test_blobs_cut_under_a_node_that_serves_them(place):
     def disks():
         return [stage["disks"] for stage in place.json("ps", *at)["deployments"][0]["stages"]]
 
-    place.json("run", harness.MODEL, *words, *at, "--layers", "0-14,15-29")  # then its owner is gone
+    # The client that brought the model is gone after this.
+    place.json("run", harness.MODEL, *words, *at, "--layers", "0-14,15-29")
     until = time.monotonic() + 30
     while min(disks()) < 2:
         assert time.monotonic() < until, disks()

@@ -25,7 +25,7 @@ def test_chat_of_three_turns_with_an_interruption(alone):
     third = terminal.read_until("tokens read.*>>> ")
     tokens = int(re.search(r"(\d+) tokens read", third)[1])
     assert tokens > 60, "the third turn reads the conversation before it"
-    terminal.write("\x03")  # at the prompt, it does not end the chat
+    terminal.write("\x03")  # at the prompt, Ctrl-C does not end the chat
     terminal.read_until("/bye.*>>> ", 10)
     terminal.write("/exit\n")
     assert terminal.end() == 0

@@ -62,7 +62,7 @@ def test_choices_are_made_by_likelihood(alone, tmp_path):
              "--epochs", 40, "--lr", "1e-2", "-o", out)
     rows = [{"prompt": LETTERS[:i], "choices": ["zz", LETTERS[i:i + 2], "a"], "answer": 1}
             for i in range(3, 13)]
-    rows.append({"prompt": "abc", "choices": ["d", "e"], "answer": "B"})  # which it will get wrong
+    rows.append({"prompt": "abc", "choices": ["d", "e"], "answer": "B"})  # a row that the model will get wrong
     rows.append({"prompt": "abc", "choices": ["d", "e"], "answer": "C"})
     data = lines(tmp_path / "choices.jsonl", rows)
     got = alone.json("eval", out, "--data", data, "--task", "choice")

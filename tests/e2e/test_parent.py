@@ -49,7 +49,7 @@ def crash(daemon, number):
 
 
 def is_ready(place, head, name):
-    node = place.nodes(head).get(name)  # a head that has just begun may not know it yet
+    node = place.nodes(head).get(name)  # a head that has just begun may not know the node yet
     return node is not None and node["state"] == "ready"
 
 

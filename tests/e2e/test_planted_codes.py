@@ -16,8 +16,8 @@ def test_sessions_of_other_keys_stay_apart(tmp_path):
     try:
         found = planted_codes.planted(head, SESSIONS, together=4, seed=5)
         assert found["foreign"] == 0, found
-        assert found["own"] > found["answers"] // 2, found  # codes can be seen
-        assert found["cached_tokens"] > 0, found            # and keys do find their own
+        assert found["own"] > found["answers"] // 2, found  # the codes can be seen in answers
+        assert found["cached_tokens"] > 0, found            # keys do find their own blocks
         # There is less room than for all blocks that were looked up and not found.
         asked = sum(head.metric(f"troupe_key_prefix_{name}_tokens_total") * sign
                     for name, sign in (("queried", 1), ("found", -1)))

@@ -16,7 +16,7 @@ import harness
 pytestmark = pytest.mark.no_model
 
 NODES = int(os.environ.get("TROUPE_RESTART_NODES", "4"))
-RESTARTS = int(os.environ.get("TROUPE_RESTARTS", "2"))  # of each kind; a longer run sets it
+RESTARTS = int(os.environ.get("TROUPE_RESTARTS", "2"))  # restarts of each kind; a longer run sets the number
 BACK_SECONDS = 8
 
 

@@ -55,7 +55,7 @@ class Stranger:
             for frame_type in range(0, 40):
                 self.socket.send_multipart([frame_header(frame_type), b"body"], zmq.DONTWAIT)
         except zmq.Again:
-            pass  # it was refused before it had said everything
+            pass  # the stranger was refused before it had said everything
 
     def was_let_in(self):
         """True when a handshake succeeded or anything came back."""
@@ -88,7 +88,7 @@ def throw_garbage(port, seed):
                 except OSError:
                     pass
         except OSError:
-            pass  # refused or reset, as it should be
+            pass  # the connection was refused or reset, as it should be
 
 
 def ports_of(daemon):

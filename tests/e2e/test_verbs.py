@@ -289,7 +289,7 @@ def test_interrupted_before_its_first_token(tmp_path):
 @pytest.mark.parametrize("where", ["none", "three"])
 def test_interrupted_in_the_middle(three, where):
     """What was written until then, and that it was cancelled: no end of the model's own."""
-    ends = ("--logit-bias", "0=-100", "--logit-bias", "2=-100")  # it writes none of them
+    ends = ("--logit-bias", "0=-100", "--logit-bias", "2=-100")  # the model writes none of its end tokens
     asked = three.place.spawn("run", harness.MODEL, "Once", "--raw", "-n", 8000, "--json", "-vv",
                               *ends, "--cluster", three.head.address if where == "three" else where,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)

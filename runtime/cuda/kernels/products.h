@@ -26,7 +26,7 @@ struct ProductArgs {
   int columns = 0;             // K
   int batch = 0;               // rows of activations
   const float* x = nullptr;    // (batch, K), for weights without blocks
-  RowBlocks blocks;            // of the same rows, for the others
+  RowBlocks blocks;            // the blocks of the same rows, for the other weights
   bool accumulate = false;     // out += instead of out =
   bool round_to_half = false;  // out is rounded to f16 last
 };

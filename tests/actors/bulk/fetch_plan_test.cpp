@@ -39,7 +39,7 @@ TEST_CASE("fetch: chunks in order within the window, each blob once, from where 
   plan.add({"c", 1});
   plan.add({"d", 50});
   REQUIRE(plan.claim(key(1))->sha256 == "a");
-  CHECK_FALSE(plan.claim(key(1)));  // first the chunks of what it has
+  CHECK_FALSE(plan.claim(key(1)));  // first come the chunks of what the source has claimed
   CHECK(plan.begin("a", 100));      // an earlier transfer left all of it
   plan.done("a");
   REQUIRE(plan.claim(key(1))->sha256 == "b");
@@ -71,7 +71,7 @@ TEST_CASE("fetch: what a source lacks, spoils or leaves is asked of another") {
   for (const char* name : {"a", "b", "c"}) plan.add({name, 10});
   const std::vector<net::PublicKey> both = {key(1), key(2)};
   REQUIRE(asks(plan, key(1)).size() == 3);
-  CHECK(asks(plan, key(2)).empty());  // nothing is left for it
+  CHECK(asks(plan, key(2)).empty());  // nothing is left for the second source
   CHECK(plan.claimed(key(1), "b") != nullptr);
   plan.lacks(key(1), "b");
   CHECK(plan.claimed(key(1), "b") == nullptr);

@@ -42,7 +42,7 @@ TEST_CASE("costs: a plan has the costs of all nodes or of none, and every connec
   CHECK(nodes.hosts == std::vector<std::size_t>{0, 0, 0});
   REQUIRE(nodes.links.size() == 4);  // the last one is the engine
   CHECK(nodes.links[0][1].latency_us == 100);
-  CHECK(nodes.links[1][0].latency_us == 100);  // the other direction stands for it
+  CHECK(nodes.links[1][0].latency_us == 100);  // the other direction stands for this one
   CHECK(nodes.links[0][3].latency_us == 100);
   CHECK(nodes.links[1][2].latency_us == 1000);  // not known
   CHECK(nodes.links[1][3].latency_us == 60);    // within one process

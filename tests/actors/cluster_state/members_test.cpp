@@ -78,7 +78,7 @@ TEST_CASE("cluster: a Hello that repeats one which was answered begins nothing a
   CHECK_FALSE(state.members.has_greeted(key(1), 11, 3));
   REQUIRE(state.join(key(1), first, true, 11, 0));
   CHECK(state.members.has_greeted(key(1), 11, 3));
-  CHECK(state.members.has_greeted(key(1), 11, 2));        // it was on its way for long
+  CHECK(state.members.has_greeted(key(1), 11, 2));        // the Hello was on its way for long
   CHECK_FALSE(state.members.has_greeted(key(1), 11, 4));  // the node holds nothing any more
   CHECK_FALSE(state.members.has_greeted(key(1), 12, 3));  // another process
   CHECK_FALSE(state.members.has_greeted(key(2), 11, 3));
@@ -142,7 +142,7 @@ TEST_CASE("cluster: a name means the node that is alive, else the last one that 
   CHECK(members.find_named("box")->key == key(1));
   REQUIRE(members.join(key(2), hello("box"), true, 22, 0));
   CHECK(members.find_named("box")->key == key(2));
-  REQUIRE(members.join(key(3), hello("box"), true, 33, 0));  // it gets another name
+  REQUIRE(members.join(key(3), hello("box"), true, 33, 0));  // the node gets another name
   REQUIRE(members.leave(key(3), NodeLife::kLeft));
   CHECK(members.find_named("box")->key == key(2));
   REQUIRE(members.leave(key(2), NodeLife::kDead));

@@ -117,7 +117,7 @@ TEST_CASE("admission: a client is enrolled once, with the role of its token, and
   };
   const auto made = admission->make_token({net::Role::kOperator, 1, 60}, 0);
   REQUIRE(made);
-  CHECK(enter(me, me).code() == Code::kPermissionDenied);  // nobody knows it yet
+  CHECK(enter(me, me).code() == Code::kPermissionDenied);  // nobody knows the identity yet
   REQUIRE(enter(made->key, me));
   CHECK(*enter(made->key, me) == net::Role::kOperator);  // no use more
   CHECK(enter(made->key, fresh()).message().find("used up") != std::string::npos);
@@ -188,7 +188,8 @@ TEST_CASE("admission: tokens are made, counted down, kept and revoked") {
   {  // A restart of the head forgets nothing.
     auto again = Admission::load_or_make(home.path, head, 12);
     REQUIRE(again);
-    REQUIRE(again->tokens().size() == 3);  // its own join token, the previous one, and this one
+    REQUIRE(again->tokens().size() ==
+            3);  // the head's new join token, the previous one, and this one
     CHECK(again->tokens()[2].id == made->id);
     CHECK(again->tokens()[2].uses_left == 1);
     CHECK(again->tokens()[2].role == net::Role::kNode);
@@ -272,7 +273,7 @@ TEST_CASE("admission: which process of a node is being drained outlives the head
   admission = Admission::load_or_make(home.path, head, 2);
   REQUIRE(admission);
   CHECK(admission->is_drained(node, process));
-  CHECK_FALSE(admission->is_drained(node, process + 1));  // it was started anew
+  CHECK_FALSE(admission->is_drained(node, process + 1));  // the node was started anew
   CHECK_FALSE(admission->is_drained(node, 0));
   CHECK_FALSE(admission->is_drained(head, 5));
   REQUIRE(admission->set_drained(node, 0).is_ok());
@@ -342,7 +343,7 @@ TEST_CASE("admission: a newcomer waits until it is approved, if the head was ask
   const auto come = [&](const net::PublicKey& key, const std::string& name) {
     return admission->enrol(join, key, {}, net::Role::kNode, 2, name);
   };
-  CHECK(come(early, "early"));  // it is a member
+  CHECK(come(early, "early"));  // the node is a member
   const auto uses = admission->join_token().uses_left;
   const auto refused = come(late, "late");
   CHECK(refused.code() == Code::kPermissionDenied);
@@ -358,7 +359,7 @@ TEST_CASE("admission: a newcomer waits until it is approved, if the head was ask
   CHECK(come(late, "late"));
   CHECK(admission->join_token().uses_left == uses - 1);
   CHECK(admission->waiting().size() == 1);
-  CHECK(come(late, "late"));  // now it is a member
+  CHECK(come(late, "late"));  // now the node is a member
   // Clients of the head's own user do not wait.
   CHECK(admission->enrol(via(admission->local_token()), net::make_key_pair().public_key,
                          net::make_key_pair().public_key, net::Role::kClient, 3));
@@ -414,5 +415,5 @@ TEST_CASE("admission: an approval outlives the head's process, and is used once"
   }
   Admission admission = start();
   CHECK(admission.waiting().empty());
-  CHECK(come(admission, node, "node") == Code::kOk);  // it is a member
+  CHECK(come(admission, node, "node") == Code::kOk);  // the node is a member
 }

@@ -148,5 +148,5 @@ TEST_CASE("budgets: opens beyond a client's share are refused in words, and othe
   asked.model = "model:" + std::string(64, 'f');
   asked.prompt = "x";
   const auto answer = other->generate(asked, {});
-  CHECK(answer.code() == Code::kNotFound);  // of its own model, not of anybody's budget
+  CHECK(answer.code() == Code::kNotFound);  // an error of its own model, not of anybody's budget
 }

@@ -173,7 +173,7 @@ TEST_CASE("opening: the replica with the least to do serves, unless one is wante
 
 TEST_CASE("opening: deployments that nobody uses make room, the longest unused one first") {
   Head head;
-  CHECK(head.unused(0).empty());  // it has no engine yet
+  CHECK(head.unused(0).empty());  // the deployment has no engine yet
   const std::uint64_t other = *place_replica(head.cluster, head.eldest);
   head.deployment(other).manifest.model = "n";
   RunningEngine& first = head.serve(head.eldest, 1'000);

@@ -200,7 +200,7 @@ TEST_CASE("blocks: the least recently used idle ones go first, and those that ot
   compute(table, three, ids_of({5, 6, 7}, 0));
   CHECK(shared(table, ids_of({3, 4}, 1)) == 1);
   CHECK(shared(table, ids_of({1, 2}, 1)) == 2);
-  CHECK(table.take_freed().empty());  // it was taken anew at once
+  CHECK(table.take_freed().empty());  // the block was taken anew at once
   CHECK_FALSE(table.take(three, 4, false));
   CHECK(three.blocks.size() == 3);
   CHECK(table.take(three, 3, false));

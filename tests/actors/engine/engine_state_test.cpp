@@ -434,10 +434,10 @@ TEST_CASE("engine: a request alone in the steps of two crashes is tried no more"
   work(state, 3);
   REQUIRE(state.next_step());
   CHECK(state.halt("b").empty());
-  CHECK(state.halt("c").empty());  // it was in no step then
+  CHECK(state.halt("c").empty());  // the request was in no step then
   state.resume(limits(2));
   REQUIRE(state.next_step());
-  CHECK(state.halt("").empty());  // it left by itself: no crash
+  CHECK(state.halt("").empty());  // the worker left by itself, which is no crash
   state.resume(limits(2));
   REQUIRE(state.next_step());
   const auto events = state.halt("d");
@@ -460,7 +460,7 @@ TEST_CASE("engine: of several suspects each goes alone, until a token clears it 
   while (state.next_step()) {
   }
   CHECK(state.halt("c").empty());                      // three suspects: nobody is convicted
-  REQUIRE(state.admit(request(4, 1, 30), 0).is_ok());  // an innocent one goes along
+  REQUIRE(state.admit(request(4, 1, 30), 0).is_ok());  // an innocent request goes along
   state.resume(limits(2));
   const auto step = state.next_step();
   REQUIRE(step);

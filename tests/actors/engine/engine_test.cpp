@@ -194,7 +194,7 @@ TEST_CASE("engine actor: an answer of another arithmetic version ends with its t
   CHECK(end.text == "hij");
   CHECK(end.token_ids == message->answer_ids);
   CHECK(end.prompt_ids == std::vector<model::TokenId>{0, 1, 2});
-  CHECK(f.stage->steps.empty());  // nothing of it was computed
+  CHECK(f.stage->steps.empty());  // nothing of the answer was computed
 
   // Under its own version, it goes on, and sends nothing twice.
   auto own = std::make_shared<Submit>(*message);

@@ -63,7 +63,7 @@ TEST_CASE("prompt rows: a budget of time has fewer rows the deeper they lie") {
   CHECK(rows_of({{8000, 0}}, 5000) == Rows{48});
   CHECK(rows_of({{4000, 4000}}, 5000) == Rows{9});
   CHECK(rows_of({{1000, 7000}}, 5000) == Rows{6});
-  CHECK(rows_of({{1000, 7000}}, 500) == Rows{1});  // it goes on in any case
+  CHECK(rows_of({{1000, 7000}}, 500) == Rows{1});  // the prompt goes on in any case
   CHECK(rows_of({{3, 7997}}, 5000) == Rows{3});
   CHECK(rows_of({{8000, 0}}, 1e9) == Rows{128});
   // A short prompt has half of the time, which is more than half of the rows.

@@ -173,7 +173,7 @@ TEST_CASE("scoring: stages that lost everything score a prompt once more, and it
   lose();
   path.scored_rows = 0;
   steps(5);
-  CHECK(path.scored_rows == expected.size() - 64);  // those of the first chunk were known
+  CHECK(path.scored_rows == expected.size() - 64);  // the scores of the first chunk were known
   CHECK(told[1].ids.size() == 3);
   require_same(told[1].prompt_logprobs, expected);
   lose();

@@ -161,7 +161,8 @@ TEST_CASE("sharing: other owners share nothing but what is public") {
   CHECK(cached(2, "a", "", 0) == 128);
   CHECK(cached(3, "b", "", 0) == 0);
   CHECK(cached(4, "a", "s", 0) == 0);
-  CHECK(cached(5, "a", "s", 100) == 128);  // a salt keeps its own, public or not
+  CHECK(cached(5, "a", "s", 100) ==
+        128);  // a salt has blocks of its own, whether ids are public or not
   CHECK(cached(6, "c", "", 100) == 0);
   CHECK(cached(7, "d", "", 100) == 64);  // one block lies within the public ids
   CHECK(cached(8, "d", "", 100) == 128);
@@ -349,7 +350,7 @@ TEST_CASE("sharing: counts of askers are apart, and add up to those of all") {
   AskerUse sum;
   for (const auto& [owner, use] : uses) {
     CHECK(use.blocks_in_use == 0);
-    CHECK(use.prefix_found >= 128);  // the second one's prompt
+    CHECK(use.prefix_found >= 128);  // the second request's prompt was found
     sum.prefix_queried += use.prefix_queried;
     sum.prefix_found += use.prefix_found;
     sum.preemptions += use.preemptions;

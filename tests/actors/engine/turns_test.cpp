@@ -325,7 +325,8 @@ TEST_CASE("turns: beside answers, the rows of a prompt take a bounded time of a 
     }
     return static_cast<std::int64_t>(us);
   };
-  std::deque<std::pair<PlannedStep, std::int64_t>> under_way;  // a stage computes one at a time
+  std::deque<std::pair<PlannedStep, std::int64_t>>
+      under_way;  // a stage computes one step at a time
   std::map<std::uint64_t, std::int64_t> last, first;
   double longest = 0;  // between two tokens, as a part of the time of a step without prompts
   const auto work = [&] {

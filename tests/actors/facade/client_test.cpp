@@ -51,7 +51,7 @@ TEST_CASE("client: a head that goes away before its welcome and comes back is no
                                frame_of(MessageType::kEnrolled, Enrolled{client, 77, "mine"}));
     frame_of_type(head, MessageType::kHello);
   }
-  std::this_thread::sleep_for(1200ms);  // it says Hello every 500 ms
+  std::this_thread::sleep_for(1200ms);  // the client says Hello every 500 ms
   options.allowed = {{client, net::Role::kClient}};
   BareHead head(options);
   const net::InFrame greeting = frame_of_type(head, MessageType::kHello);

@@ -101,7 +101,7 @@ TEST_CASE("proved models: what the head's own store proves goes on under its id,
 
 TEST_CASE("proved models: what nothing proves is forgotten, and what is proved stays") {
   Head head;
-  head.place(1, as_before(head.brought));  // only a client ever had its file
+  head.place(1, as_before(head.brought));  // only a client ever had the model's file
   head.place(2, head.own);
   model::Manifest tampered = head.brought;  // a journal that somebody wrote into
   tampered.tensors[0].blob.sha256 = std::string(64, 'a');
@@ -116,7 +116,7 @@ TEST_CASE("proved models: what nothing proves is forgotten, and what is proved s
   CHECK(head.journal->manifests()->size() == 1);
   CHECK(head.model_of("new") == head.own.model);
   CHECK(head.model_of("old") ==
-        head.brought.file_sha256);  // it ends with a sentence when it is resumed
+        head.brought.file_sha256);  // the stream ends with a sentence when it is resumed
 }
 
 TEST_CASE("proved models: a journal that does not decode is refused") {

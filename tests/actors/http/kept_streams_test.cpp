@@ -366,7 +366,7 @@ TEST_CASE("kept streams: what was begun with other weights is not continued, and
   }
   cut_news(file_in(folder.path), 4);
   fs::remove_all(folder.path / "tiny");
-  write_tiny_model(folder.path, 1024);  // its header differs, and so does its hash
+  write_tiny_model(folder.path, 1024);  // the model's header differs, and so does its hash
   {
     RestartedServer server(folder.path);
     const auto events = sent_events(ask(server.port(), get("/v1/streams/" + id)).body);

@@ -123,7 +123,7 @@ class TinyServer {
 };
 
 struct Answer {
-  int status = 0;  // 0: the connection was closed without one
+  int status = 0;  // 0: the connection was closed without an answer
   std::string head, body;
   nlohmann::json json() const { return nlohmann::json::parse(body); }
   // Returns the value of a header field; "" if it is absent.
@@ -161,7 +161,7 @@ class Client {
   void send(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return;  // the server has closed: its answer says why
+      if (sent <= 0) return;  // the server has closed the connection, and its answer says why
       bytes.remove_prefix(static_cast<std::size_t>(sent));
     }
   }

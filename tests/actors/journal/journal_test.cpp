@@ -55,7 +55,7 @@ TEST_CASE("journal: a job is there when all its shards are, and once, however of
     REQUIRE(first);
     CHECK((first->life == JobLife::kReceiving && first->received == 1));
     REQUIRE(journal->receive(piece("a", 0, 3), 6));
-    REQUIRE(journal->receive(piece("a", 0, 3), 7));  // its acknowledgement was lost
+    REQUIRE(journal->receive(piece("a", 0, 3), 7));  // the acknowledgement of the piece was lost
     const auto whole = journal->receive(piece("a", 2, 3), 8);
     REQUIRE(whole);
     CHECK((whole->life == JobLife::kRunning && whole->submitted_ms == 8));
@@ -135,7 +135,7 @@ TEST_CASE("journal: killed before, in and after a commit") {
     if (!journal) ::_exit(1);
     (void)arm_failpoint_from(std::string(point) + ":1");
     (void)(*journal)->receive(piece("b"), 2);
-    ::_exit(2);  // acknowledged although it should have died
+    ::_exit(2);  // acknowledged, although the process should have died
   }
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
@@ -275,7 +275,7 @@ TEST_CASE("journal: models that were placed, and streams with their tokens") {
     REQUIRE(journal->forget_model(8));
     REQUIRE(journal->save_stream({"s", "me", "open", "submit", {}}, 1));
     REQUIRE(journal->add_tokens("s", "me", 0, {1, 2}));
-    REQUIRE(journal->add_tokens("s", "me", 1, {2, 3}));  // resumed: it says 2 again
+    REQUIRE(journal->add_tokens("s", "me", 1, {2, 3}));  // a resumed stream says 2 again
     REQUIRE(journal->add_tokens("s", "me", 9, {9}));     // tokens after a gap are not kept
     REQUIRE(journal->add_tokens("gone", "me", 0, {1}));
   }
@@ -285,7 +285,7 @@ TEST_CASE("journal: models that were placed, and streams with their tokens") {
   REQUIRE(models->size() == 1);
   CHECK((*models)[0].open == std::string("open\0x", 6));
   CHECK(((*models)[0].model == "abc" && (*models)[0].manifest == "manifest"));
-  CHECK(journal->manifests()->size() == 2);  // also of one that was unloaded
+  CHECK(journal->manifests()->size() == 2);  // also the manifest of a model that was unloaded
   CHECK((*models)[0].nodes == std::vector<std::string>{"node a", "node b"});
   CHECK(journal->stream("s")->tokens == std::vector<std::int32_t>{1, 2, 3});
   // Another owner can neither take the stream's id, nor change the stream, nor end it.

@@ -179,7 +179,7 @@ class Schedule {
     stream->name = static_cast<int>(streams_.size()) + 1;
     stream->prompt.resize(1 + draw(draw(4) == 0 ? 200 : 20));
     for (model::TokenId& id : stream->prompt) id = static_cast<model::TokenId>(draw(kEnd));
-    if (draw(3) != 0) {  // as other prompts, of this client and of others
+    if (draw(3) != 0) {  // begins like other prompts, of this client and of others
       const std::uint64_t which = draw(2), length = 50 + draw(200);
       std::vector<model::TokenId> begin(length);
       for (std::uint64_t i = 0; i < length; ++i) {
@@ -189,7 +189,7 @@ class Schedule {
     }
     stream->max_tokens = 1 + static_cast<std::uint32_t>(draw(60));
     stream->sampling.temperature = 0;
-    if (short_of_memory_) {  // answers that outgrow what there was when they began
+    if (short_of_memory_) {  // answers outgrow the memory that there was when they began
       stream->max_tokens = 60 + static_cast<std::uint32_t>(draw(130));
       stream->max_tokens = std::min(stream->max_tokens,
                                     static_cast<std::uint32_t>(kContext - stream->prompt.size()));

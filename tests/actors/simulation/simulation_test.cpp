@@ -183,7 +183,7 @@ TEST_CASE("simulation: hostile members outside the path change no answer and kee
   if (count < 1'000) return;
   CHECK(happened.floods > 0);
   CHECK(happened.hasty_frames > happened.floods);
-  CHECK(happened.foreign_orders == 0);  // nobody but the head is one to any link
+  CHECK(happened.foreign_orders == 0);  // no link takes anybody but the head for its head
 }
 
 // A rolling upgrade that went half-way: a member comes back as a release of another arithmetic.

@@ -19,12 +19,12 @@ struct Stream {
   model::SamplingParams sampling;
   std::uint32_t weight = 1;
   std::int32_t priority = 0;
-  bool traced = false;  // it asks for a trace
+  bool traced = false;  // the request asks for a trace
   std::size_t tokens = 0;
-  bool over = false;      // its end was reported
-  bool orphan = false;    // its client died: nobody hears its answer
-  bool complete = false;  // it ended with the whole answer
-  std::string error;      // it ended with this
+  bool over = false;      // the request's end was reported
+  bool orphan = false;    // the request's client died, so nobody hears the answer
+  bool complete = false;  // the request ended with the whole answer
+  std::string error;      // the error with which the request ended
   std::string wrong;      // what must not happen, but did
   bool settled() const { return over || orphan; }
 

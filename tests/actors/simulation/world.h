@@ -152,7 +152,7 @@ struct Process {
   bulk_actor bulk;
   device_actor device;
   bool stopped = false;    // the cluster told it to end
-  std::string why;         // why it told it
+  std::string why;         // why the cluster told it to end
   bool connected = false;  // a client that was welcomed
   bool refused = false;    // a client that will not be
   // For a client, as in remote_cluster.cpp: its search for a key, the key that it tries, the time

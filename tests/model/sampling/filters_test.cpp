@@ -237,7 +237,7 @@ TEST_CASE("presence and frequency count the answer, repetition counts the prompt
   CHECK(chosen(frequency, 3) == 1);  // counted once: 2.0 - 0.04 is still the largest
   CHECK(chosen(frequency, 0) == 2);  // counted three times: 2.0 - 0.12
   CHECK(chosen(praise, 4) == 1);
-  CHECK(chosen(praise, 2) == 1);  // both occur in the answer
+  CHECK(chosen(praise, 2) == 1);  // both tokens occur in the answer
   CHECK(chosen(repeat, 4) == 2);
   CHECK(chosen(repeat, 0) == 2);
   SamplingParams all;

@@ -164,14 +164,14 @@ TEST_CASE("the head is the matrix that the weights have, whatever the flag says"
     CHECK(head_bytes(**copy) == slice(embedding));
     CHECK(config_from_gguf((*copy)->header())->tied_embedding == flag);
     copied[header[head]["data_offsets"][1].get<std::size_t>() - 1] ^= 1;
-    write(header, copied);  // its last byte differs
+    write(header, copied);  // the last byte of the copy differs
     CHECK(head_bytes(**open(flag)) != slice(embedding));
   }
   json alone = header;
   alone[head] = header[embedding];
   alone["unused"] = header[head];
   alone.erase(embedding);
-  write(alone, data);  // the head stands for both
+  write(alone, data);  // the head stands for both matrices
   const auto once = open(true);
   INFO(once.message());
   REQUIRE(once.is_ok());
@@ -181,7 +181,7 @@ TEST_CASE("the head is the matrix that the weights have, whatever the flag says"
   alone = header;
   alone["unused"] = header[head];
   alone.erase(head);
-  write(alone, data);  // the embedding stands for both
+  write(alone, data);  // the embedding stands for both matrices
   CHECK(head_bytes(**open(true)) == slice(embedding));
 }
 

@@ -69,7 +69,8 @@ TEST_CASE("merges follow rank, then position, also through parts that are no tok
   const auto tokenizer = *Toy().load();
   const auto ids = [&](std::string_view text) { return *tokenizer->encode(text, {}); };
   CHECK(ids("abc") == std::vector<TokenId>{256});
-  CHECK(ids("bc") == std::vector<TokenId>{'b', 'c'});  // "bc" is not a token: its bytes
+  CHECK(ids("bc") ==
+        std::vector<TokenId>{'b', 'c'});  // "bc" is not a token, so its bytes stand for it
   CHECK(ids("aaaaa") == std::vector<TokenId>{257, 258});
   CHECK(ids("aaaa") == std::vector<TokenId>{257, 257});
   CHECK(ids("aaabc") == std::vector<TokenId>{257, 256});
@@ -148,7 +149,7 @@ TEST_CASE("an end mark ends an answer whatever type the file gives it") {
       CHECK(*tokenizer->piece(262, true) == mark);
     }
   }
-  Toy harmony;  // there, <|end|> ends one of several messages
+  Toy harmony;  // in the harmony format, <|end|> ends one of several messages
   harmony.add("<|return|>", 1);
   CHECK((*harmony.load())->end_tokens() == std::vector<TokenId>{262, 263, 264});
   harmony.add("<|call|>", 3);
@@ -183,7 +184,7 @@ TEST_CASE("a special id outside the vocabulary stands for no token") {
     loaded(key, 5, std::int32_t{-1});
     loaded(key, 11, std::int64_t{-1});
     loaded(key, 10, std::uint64_t{18446744073709551615u});
-    loaded(key, 4, std::uint32_t{264});  // one beyond the last token
+    loaded(key, 4, std::uint32_t{264});  // an id beyond the last token
     loaded(key, 1, std::int8_t{-1});
   }
 }

@@ -96,7 +96,7 @@ TEST_CASE("markup in what a user wrote is plain text") {
   EncodeOptions options;
   options.plain = {{5, 8}};  // "<s>" in the middle; "<t>" is not markup but a token of the text
   CHECK(*tokenizer->encode(text, options) == Ids{1, 5, 0, 5, 6});
-  options.plain = {{7, 8}};  // touching a part of it is enough
+  options.plain = {{7, 8}};  // it is enough that a span touches a part of the markup
   CHECK(*tokenizer->encode(text, options) == Ids{1, 5, 0, 5, 6});
   options.plain = {{3, 5}, {8, 13}};
   CHECK(*tokenizer->encode(text, options) == Ids{1, 5, 1, 5, 6});

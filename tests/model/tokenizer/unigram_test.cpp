@@ -116,7 +116,7 @@ TEST_CASE("the first of several best ways through a word counts") {
     model.encode("aaaa", &ids);
     CHECK(ids == std::vector<TokenId>{1, 3});
     ids.clear();
-    model.encode("xya\xc3\xa9", &ids);  // neighbouring unknown characters are one
+    model.encode("xya\xc3\xa9", &ids);  // neighbouring unknown characters are one token
     CHECK(ids == std::vector<TokenId>{0, 1, 0});
     ids.clear();
     model.encode("", &ids);

@@ -354,7 +354,7 @@ TEST_CASE("cuda: a card that fails stays broken, and nothing was appended") {
   CHECK(failed.code() == Code::kUnavailable);
   CHECK_THAT(failed.message(), Contains("illegal memory access") && Contains("cuda:0"));
   CHECK(sequence->length() == 1);
-  CHECK(feed().code() == Code::kUnavailable);  // only a new process clears it
+  CHECK(feed().code() == Code::kUnavailable);  // only a new process clears the failure
   CHECK(gpu->accelerator()->health().code() == Code::kUnavailable);
   CHECK(Stage::load(model.source, model.config, {0, 2}, *gpu, {}).code() == Code::kUnavailable);
 }

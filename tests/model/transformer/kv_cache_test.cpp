@@ -57,7 +57,7 @@ TEST_CASE("pages come zeroed and what is forgotten is zero again") {
       REQUIRE(sequence.bytes() == pages * pool->block_bytes());
       REQUIRE(bytes_in_use(sequence, *pool, pages) == keep * per_key);
     }
-    sequence.truncate(5);  // longer than it is: nothing to forget
+    sequence.truncate(5);  // 5 is more than the sequence's length, so nothing is forgotten
     REQUIRE(sequence.length() == 1);
     sequence.truncate(0);
     REQUIRE(pool->bytes() == 0);
@@ -99,7 +99,7 @@ TEST_CASE("numbered blocks are shared, come zeroed, and outlive their number") {
   auto first = blocks.begin(0, numbers);
   REQUIRE(first);
   CHECK((*first)->length() == 0);
-  CHECK_FALSE((*first)->reserve(193));  // beyond what it was given
+  CHECK_FALSE((*first)->reserve(193));  // more positions than the given blocks hold
   REQUIRE((*first)->reserve(150));
   write_keys(**first, *pool, 0, 150);
   (*first)->commit();
@@ -113,7 +113,7 @@ TEST_CASE("numbered blocks are shared, come zeroed, and outlive their number") {
   REQUIRE((*second)->reserve(10));
   write_keys(**second, *pool, 128, 138);
   (*second)->commit();
-  (*second)->truncate(130);  // its own block only
+  (*second)->truncate(130);  // this concerns the sequence's own block only
   const std::size_t per_key = written / 150;
   CHECK(bytes_in_use(**second, *pool, 3) == 130 * per_key);
   CHECK(bytes_in_use(**first, *pool, 3) == written);

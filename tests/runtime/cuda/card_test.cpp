@@ -76,7 +76,8 @@ TEST_CASE("cuda: weights without kernels are refused by the format's name") {
     ends.output = {nullptr, format.type, 16, 256, 0};
     CHECK(card->program({.heads = 1, .head_dim = 32}, {}, ends).is_ok());
   }
-  for (const quant::Format& format : quant::file_formats()) {  // they are packed like others
+  for (const quant::Format& format :
+       quant::file_formats()) {  // file formats are packed like others
     DeviceEnds ends;
     ends.embedding = {nullptr, format.type, 16, 256, 0};
     const auto refused = card->program({.heads = 1, .head_dim = 32}, {}, ends);

@@ -27,8 +27,8 @@ TEST_CASE("cuda: norms and their blocks have the oracle's bits") {
     kernels::Random random(1);
     const std::size_t rows = 5;
     std::vector<float> x = random_floats(random, rows * columns);
-    x[0] = 3e18f;   // whose square is near the largest number
-    x[1] = 1e-20f;  // and one whose square is subnormal
+    x[0] = 3e18f;   // the square of this value is near the largest number
+    x[1] = 1e-20f;  // the square of this value is subnormal
     for (std::size_t c = 0; c < columns; ++c) x[2 * columns + c] = 0.0f;
     const std::vector<float> weight = random_floats(random, columns);
     const std::vector<int> chosen{4, 0, 2};
@@ -65,8 +65,8 @@ TEST_CASE("cuda: gated activations and their blocks have the oracle's bits") {
     std::vector<float> up = random_floats(random, rows * columns);
     gate[1] = 200.0f;
     gate[2] = -200.0f;
-    for (std::size_t c = 0; c < 32; ++c) up[columns + c] = 1e-35f;  // a block that is zero
-    up[2 * columns] = std::numeric_limits<float>::infinity();       // and one that is not finite
+    for (std::size_t c = 0; c < 32; ++c) up[columns + c] = 1e-35f;  // this block becomes zero
+    up[2 * columns] = std::numeric_limits<float>::infinity();       // this block is not finite
     std::vector<float> want(gate.size());
     for (std::size_t i = 0; i < gate.size(); ++i)
       want[i] = kernels::reference::silu(gate[i]) * up[i];

@@ -333,7 +333,7 @@ TEST_CASE("norms' gradients are those of finite differences") {
       x[i] = saved - 0x1p-9f;
       const double slope = (above - loss()) * 0x1p8;
       x[i] = saved;
-      REQUIRE(double{dx[i]} == Approx(1.0 + slope).margin(1e-4));  // it was added to ones
+      REQUIRE(double{dx[i]} == Approx(1.0 + slope).margin(1e-4));  // the gradient was added to ones
     }
     // The weight's gradient: column sums with the statistics that the rows left.
     std::vector<float> sums(48);

@@ -53,7 +53,7 @@ TEST_CASE("gate: a frame is taken once, even if its key was revoked and allowed 
   one.allowed.allow(peer, Role::kNode);
   CHECK_FALSE(one.takes(peer, 1));
   CHECK_FALSE(one.takes(peer, 3));
-  CHECK(one.takes(peer, 2));  // late, but never taken
+  CHECK(one.takes(peer, 2));  // the frame is late, but was not taken before
   CHECK(one.takes(peer, 4));
 }
 
@@ -79,7 +79,7 @@ TEST_CASE("gate: what is kept of revoked keys is bounded, and a key in use keeps
   }
   CHECK_FALSE(one.takes(used, 1));
   one.allowed.allow(first, Role::kNode);
-  CHECK(one.takes(first, 1));  // a thousand keys later, nothing is known about it
+  CHECK(one.takes(first, 1));  // a thousand keys later, nothing is known about the first one
 }
 
 }  // namespace troupe::net

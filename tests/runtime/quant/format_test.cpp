@@ -47,7 +47,8 @@ std::vector<Format> small_formats() {
 
 TEST_CASE("formats that are read into Q8_0 have the recorded values, before and after") {
   const Format& q8 = *find(Type::kQ8_0);
-  CHECK(small_formats().size() == file_formats().size() - 4);  // all but those of folders
+  CHECK(small_formats().size() ==
+        file_formats().size() - 4);  // all formats but the four of folders
   for (const Format& format : small_formats()) {
     INFO(format.name);
     const std::string bytes = golden(std::string(format.name) + ".bytes", "file_formats");
@@ -76,7 +77,7 @@ TEST_CASE("formats that are read into Q8_0 have the recorded values, before and 
         worst = std::max<double>(worst, std::abs(values[i] - after[i]) / largest);
     }
     CHECK(worst <= format.read_error);
-    CHECK(worst * 4 >= format.read_error);  // it says no more than it must
+    CHECK(worst * 4 >= format.read_error);  // read_error is not much larger than the errors
   }
 }
 
@@ -115,7 +116,8 @@ TEST_CASE("matrices of formats without kernels are packed as the Q8_0 that they 
 
 TEST_CASE("blocks that are not finite numbers are refused, though Q8_0 could hold zeros") {
   for (const Format& format : file_formats()) {
-    if (format.type == Type::kMXFP4_SPLIT) continue;  // its scales are a tensor of their own
+    if (format.type == Type::kMXFP4_SPLIT)
+      continue;  // the scales of this format are a tensor of their own
     INFO(format.name);
     const std::size_t bytes = 256 / format.block_elements * format.block_bytes;
     const std::vector<std::byte> ones(bytes, std::byte{0xff});  // every scale is a NaN, or 2^127
@@ -216,7 +218,8 @@ TEST_CASE("bf16 is the upper half of an f32") {
     std::uint32_t bits;
     std::memcpy(&bits, &out[i], 4);
     CHECK((bits & 0xffffu) == 0);
-    CHECK(std::abs(out[i] - input[i]) <= std::abs(input[i]) * 0x1p-8f);  // it was rounded once
+    CHECK(std::abs(out[i] - input[i]) <=
+          std::abs(input[i]) * 0x1p-8f);  // the value was rounded once
   }
 }
 

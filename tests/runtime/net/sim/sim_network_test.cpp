@@ -139,7 +139,7 @@ TEST_CASE("simulated network: what a cut held back comes before what was said la
   network.cut(0, 1);
   REQUIRE(a.say(b, 1).is_ok());
   network.advance(200'000);      // held back
-  REQUIRE(a.say(b, 2).is_ok());  // on its way when the cut ends
+  REQUIRE(a.say(b, 2).is_ok());  // the frame is on its way when the cut ends
   network.freeze(1);
   network.heal(0, 1);
   network.advance(300'000);

@@ -222,7 +222,7 @@ TEST_CASE("bad input: a thousand connections that say nothing", "[bad-input]") {
     limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 4096);
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
-  Peer server;  // its handshakes time out after one second
+  Peer server;  // the server's handshakes time out after one second
   check_still_serves(server);
   const std::uint64_t before = resident_bytes();
   Lines lines;

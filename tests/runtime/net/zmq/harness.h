@@ -94,7 +94,7 @@ struct PeerOptions {
   std::uint64_t cluster = 77;
   std::uint64_t incarnation = 0;  // drawn
   bool listen = true;
-  std::optional<Endpoint> at;  // absent: a free one
+  std::optional<Endpoint> at;  // absent: a free endpoint is taken
   bool echo = false;           // answers every frame with its bytes, type + 1
   std::size_t queue_frames = 4096;
   int handshake_timeout_ms = 1000;

@@ -268,7 +268,7 @@ TEST_CASE("hostile: a thousand silent connections", "[hostile]") {
     limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 4096);
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
-  Peer server;  // its handshakes time out after one second
+  Peer server;  // the server's handshakes time out after one second
   std::vector<int> fds;
   for (int i = 0; i < 1000; ++i) {
     const int fd = tcp_connect(server.endpoint.port + i % kChannels);

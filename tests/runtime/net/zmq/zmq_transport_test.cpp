@@ -313,7 +313,7 @@ TEST_CASE("transport: who dials again does not wait for the next attempt", "[tra
   Peer client;
   const Endpoint endpoint = free_endpoint();
   client.transport->dial(identity.public_key, endpoint, Channel::kControl);
-  REQUIRE(client.wait_lost(6));  // the pause before the next one is 1.6 s
+  REQUIRE(client.wait_lost(6));  // the pause before the next attempt is 1.6 s
   TransportOptions options;
   options.identity = identity;
   options.listen = endpoint;

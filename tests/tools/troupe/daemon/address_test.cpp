@@ -58,7 +58,7 @@ TEST_CASE("ports: a row with a port that is taken is passed over") {
   REQUIRE(found);
   CHECK(*found > taken.port);
   CHECK((*found - from) % 3 == 0);
-  CHECK_FALSE(first_free_ports("192.0.2.7", 7700, 3));  // not an address of this machine
+  CHECK_FALSE(first_free_ports("192.0.2.7", 7700, 3));  // this is no address of this machine
   CHECK_FALSE(first_free_ports("127.0.0.1", 65534, 3));
 }
 
