@@ -103,8 +103,8 @@ class Cluster {
   // Returns the output of one shard.
   //   Errors: kNotFound (it has none yet).
   Result<std::string> job_output(const std::string& id, std::uint32_t shard);
-  // The result of a job that is done: the merged result, or for "generate" its lines in the order
-  // of the input.
+  // Returns the result of a job that is done: the merged result, or for "generate" its lines in the
+  // order of the input.
   Result<std::string> job_result(const std::string& id);
   // Returns every job that the head knows; of those that are over, only the newest 1000.
   Result<std::vector<JobStatus>> jobs();
@@ -113,7 +113,7 @@ class Cluster {
   // more yet.
   Result<JobLog> job_log(const std::string& id, std::uint64_t after);
 
-  // The cluster as its head sees it.
+  // Returns the cluster as its head sees it.
   Result<ClusterStatus> status();
   // Measures the nodes, and says which layers would go where and how fast that would be. Loads
   // nothing.
@@ -129,7 +129,7 @@ class Cluster {
   //   Errors: kNotFound, kFailedPrecondition (it is not here), kUnavailable and kResourceExhausted
   //   (the other nodes have no room: nothing changes).
   Result<DrainedNode> drain(const std::string& node, bool undo = false);
-  // The last things that happened to the cluster's nodes and models.
+  // Returns the last things that happened to the cluster's nodes and models.
   Result<EventList> events();
   // The keys of the cluster. Only admins may ask, among them clients of the head's own user. A
   // revoked node's frames are dropped within a second.
@@ -142,7 +142,8 @@ class Cluster {
   Result<ApprovedKey> approve_key(const std::string& id_or_name);
   // Ends the daemon to which we are connected, or with `everywhere` its whole cluster.
   Status stop(bool everywhere);
-  // The name that the command shows on stderr: "this process", or "cluster of NAME at HOST:PORT".
+  // Returns the name that the command shows on stderr: "this process", or "cluster of NAME at
+  // HOST:PORT".
   std::string description() const;
 
   // For <troupe/actors/attach.h> only.

@@ -34,7 +34,7 @@ Counts from_bytes(const std::string& bytes) {
   return counts;
 }
 
-// A word is a run of letters; lower case.
+// Counts words: runs of letters, in lower case.
 Bytes count_words(const std::string& text, const troupe::JobContext&) {
   Counts counts;
   std::string word;

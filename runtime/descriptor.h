@@ -26,8 +26,8 @@ class Descriptor {
   int fd_;
 };
 
-// The failure "cannot <doing> <path>: <the system's text for `error`, an errno>", with the code
-// that fits.
+// Returns the failure "cannot <doing> <path>: <the system's text for `error`, an errno>", with the
+// code that fits.
 Status system_error(const char* doing, const std::filesystem::path& path, int error);
 
 // Reads from the present position to the end of the file. `path` is for messages.

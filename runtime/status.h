@@ -40,7 +40,7 @@ class [[nodiscard]] Status {
   explicit operator bool() const { return is_ok(); }
   Code code() const { return code_; }
   const std::string& message() const { return message_; }
-  // The same status with "context: " before its message; ok stays ok.
+  // Returns the same status with "context: " before its message; ok stays ok.
   Status with_context(std::string_view context) const;
 
  private:

@@ -106,8 +106,8 @@ bool may_fetch(const BulkShell& shell, const Setup& setup, const net::PublicKey&
   return peer == setup->link->head() || shell.rights.may(peer, sha256);
 }
 
-// The bytes that a peer asked for. Blobs of the store are checked and copied each time: a blob that
-// was changed is not served, and a mapped one that is truncated would end this process.
+// Returns the bytes that a peer asked for. Blobs of the store are checked and copied each time: a
+// blob that was changed is not served, and a mapped one that is truncated would end this process.
 Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup,
                               const net::PublicKey& peer, const FetchBlob& ask) {
   const Status absent(Code::kNotFound, "blob " + ask.sha256.substr(0, 64) + " is not here");
@@ -277,7 +277,7 @@ void add_fetch(Self self, const Setup& setup, const FetchPtr& request) {
   if (first) start_next(self, setup);
 }
 
-// A source of the front fetch is gone, or counts as gone.
+// Called when a source of the front fetch is gone, or counts as gone.
 void lose_for(Fetch& fetch, const net::PublicKey& source) {
   for (const std::string& sha256 : fetch.plan.lose(source)) fetch.incoming.erase(sha256);
   fetch.lost.insert(source);

@@ -30,28 +30,30 @@ class FetchPlan {
   // Assigns the next blob to a source whose window has room: a blob that no source is sending and
   // that this source is not known to lack. Call begin() next.
   std::optional<model::BlobRef> claim(const Source& source);
-  // The first `have` bytes of a claimed blob are here. Returns true if that is all of it; call
-  // done() or lacks() next.
+  // Says that the first `have` bytes of a claimed blob are here. Returns true if that is the whole
+  // blob; call done() or lacks() next.
   bool begin(const std::string& sha256, std::uint64_t have);
   struct Ask {
     std::string sha256;
     std::uint64_t offset = 0;
     std::uint32_t length = 0;
   };
-  // The next chunk to ask for, of the blobs that the source has claimed, if its window has room.
+  // Returns the next chunk to ask for, of the blobs that the source has claimed, if its window has
+  // room.
   std::optional<Ask> next(const Source& source);
   // True if this chunk is due from the source. Chunks may overtake each other: two nodes that fetch
   // from each other have two connections, and answers may switch from one to the other.
   bool expects(const Source& source, const std::string& sha256, std::uint64_t offset,
                std::size_t bytes) const;
-  // A chunk that was due arrived. Returns true if its blob is complete; call done() or lacks()
-  // next.
+  // Says that a chunk that was due has arrived. Returns true if its blob is complete; call done()
+  // or lacks() next.
   bool on_chunk(const Source& source, const std::string& sha256, std::uint64_t offset);
-  // The blob is in the store.
+  // Says that the blob is in the store.
   void done(const std::string& sha256);
-  // The source lacks this blob or sent a wrong one: others are asked for it.
+  // Says that the source lacks this blob or sent a wrong one: others are asked for it.
   void lacks(const Source& source, const std::string& sha256);
-  // The source is gone. Returns the blobs that it was sending, which other sources may now claim.
+  // Says that the source is gone. Returns the blobs that it was sending, which other sources may
+  // now claim.
   std::vector<std::string> lose(const Source& source);
 
   bool complete() const { return items_.empty(); }

@@ -40,7 +40,7 @@ struct ClusterState {
   // `copied_bytes` for them.
   void copied(const std::string& model, const net::PublicKey& node, model::LayerRange layers,
               std::uint64_t copied_bytes);
-  // The names of a deployment's nodes, and which layers each of them has.
+  // Returns the names of a deployment's nodes, and which layers each of them has.
   std::vector<StageName> stage_names(const Deployment& deployment) const;
 };
 

@@ -27,8 +27,8 @@ class Costs {
   // True if the node's cost of this model's layers was measured at `since_us` or later.
   bool measured_since(const std::string& model, const net::PublicKey& node,
                       std::int64_t since_us) const;
-  // The costs of these nodes, and of the connections between them and the engine, which runs on
-  // `head`. If the costs of one of the nodes are not known, the result has none.
+  // Returns the costs of these nodes, and of the connections between them and the engine, which
+  // runs on `head`. If the costs of one of the nodes are not known, the result has none.
   model::PlanNodes plan_nodes(const Workers& workers, const std::string& model,
                               const net::PublicKey& head) const;
 

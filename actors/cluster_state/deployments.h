@@ -67,7 +67,7 @@ struct Deployment : DeploymentSpec {
   std::vector<std::pair<net::PublicKey, std::uint64_t>> kept;
   std::int64_t waiting_since_us = 0;
   bool on(const net::PublicKey& node) const;
-  // The nodes that the deployment does without: those unfit for it, and those cut off.
+  // Returns the nodes that the deployment does without: those unfit for it, and those cut off.
   std::set<net::PublicKey> left_out() const;
 };
 
@@ -81,7 +81,7 @@ class Deployments {
   void erase(std::uint64_t id) { all_.erase(id); }
   // Gives a deployment other stages, under a new epoch.
   void move(Deployment& deployment, std::vector<StagePlan> stages, bool doubled);
-  // The number of times that move() was called.
+  // Returns the number of times that move() was called.
   std::uint64_t moves() const { return moves_; }
 
   const std::map<std::uint64_t, Deployment>& all() const { return all_; }  // by id
@@ -90,32 +90,33 @@ class Deployments {
   // Returns nullptr if there is none.
   Deployment* find_id(std::uint64_t id);
   Deployment* find_epoch(std::uint64_t epoch);
-  // The oldest live deployment of `model` whose keys and values are stored as `kv` says. If ranges
-  // are given, it must have been asked for with them, or its layers must happen to be split in the
-  // same way.
+  // Returns the oldest live deployment of `model` whose keys and values are stored as `kv` says. If
+  // ranges are given, it must have been asked for with them, or its layers must happen to be split
+  // in the same way.
   Deployment* find(const std::string& model, const std::vector<model::LayerRange>& ranges,
                    std::uint8_t kv = 0);
   // True if the node's stage of this epoch belongs to a deployment, or is kept for its weights.
   bool wants(const net::PublicKey& node, std::uint64_t epoch) const;
   // Ids of the deployments that have a stage on `node`.
   std::vector<std::uint64_t> on_node(const net::PublicKey& node) const;
-  // The live deployments of the same model that were asked for alike, oldest first: this one and
-  // its replicas.
+  // Returns the live deployments of the same model that were asked for alike, oldest first: this
+  // one and its replicas.
   std::vector<std::uint64_t> replicas(const Deployment& deployment) const;
   // Nodes that a deployment should avoid: those left out of it, and those of its replicas.
   std::set<net::PublicKey> avoided(const Deployment& deployment) const;
 
-  // A node has let its peers in, or has loaded its layers. Returns true if it was the last one.
+  // These say that a node has let its peers in, or has loaded its layers. They return true if it
+  // was the last one.
   bool allowed(const net::PublicKey& node, std::uint64_t epoch);
   bool loaded(const net::PublicKey& node, std::uint64_t epoch, std::uint64_t weights_bytes);
   // Lets a deployment wait for a node that can hold it, because none can. The memory that it was
   // planned to take on the nodes that are left stays reserved.
   void wait(std::uint64_t id, std::int64_t now_us);
-  // The deployments that wait for a node, and whether each has waited for kNobodyLeftUs.
+  // Returns the deployments that wait for a node, and whether each has waited for kNobodyLeftUs.
   std::vector<std::pair<std::uint64_t, bool>> waiting(std::int64_t now_us) const;
-  // A client is gone: its copy of a model can no longer be fetched.
+  // Says that a client is gone: its copy of a model can no longer be fetched.
   void forget_source(const net::PublicKey& client);
-  // A node joined again: what failed on it may work now.
+  // Says that a node joined again: what failed on it may work now.
   void forget_failures(const net::PublicKey& node);
 
  private:

@@ -17,10 +17,11 @@ namespace troupe::actors {
 class Disks {
  public:
   void add(const std::string& model, const net::PublicKey& node, model::LayerRange layers);
-  // The nodes, except `except`, that are alive and have at least one of these layers on disk.
+  // Returns the nodes, except `except`, that are alive and have at least one of these layers on
+  // disk.
   std::vector<net::PublicKey> holders(const Members& members, const std::string& model,
                                       model::LayerRange layers, const net::PublicKey& except) const;
-  // The minimum number of live nodes that have any one of these layers on disk.
+  // Returns the minimum number of live nodes that have any one of these layers on disk.
   std::size_t copies_min(const Members& members, const std::string& model,
                          model::LayerRange layers) const;
 

@@ -70,7 +70,8 @@ class Members {
                  std::int64_t now_us);
   // Records by how much the node's clock is ahead of the head's.
   void set_clock_ahead(const net::PublicKey& key, std::int64_t ms);
-  // The node's connection closed, or the node left. Returns false if it was gone already.
+  // Says that the node's connection closed, or that the node left. Returns false if it was gone
+  // already.
   bool leave(const net::PublicKey& key, NodeLife life);
   // Checks the leases and returns the nodes that have died since the last call. Forgets nodes that
   // have been gone for an hour, and all but the last 64 of them: each restart of a container
@@ -88,12 +89,12 @@ class Members {
   // Returns nullptr if no node ever had this key.
   const NodeRecord* find(const net::PublicKey& key) const;
   bool is_alive(const net::PublicKey& key) const;
-  // The node's name, or "?" if there is no such node.
+  // Returns the node's name, or "?" if there is no such node.
   std::string name_of(const net::PublicKey& key) const;
   // All nodes that ever joined, in the order in which they joined.
   Workers all() const;
-  // The nodes, except the unfit ones, that are alive, can be dialled, are not being drained and may
-  // hold layers, in the order in which they joined.
+  // Returns the nodes, except the unfit ones, that are alive, can be dialled, are not being drained
+  // and may hold layers, in the order in which they joined.
   Workers workers(const std::set<net::PublicKey>& unfit = {}) const;
 
  private:

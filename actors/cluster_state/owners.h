@@ -23,7 +23,7 @@ class Owners {
     std::lock_guard lock(mutex_);
     identities_.erase(connection);
   }
-  // The identity as Z85, or the connection's own key if the identity is not known.
+  // Returns the identity as Z85, or the connection's own key if the identity is not known.
   std::string of(const net::PublicKey& connection) const {
     std::lock_guard lock(mutex_);
     const auto found = identities_.find(connection);

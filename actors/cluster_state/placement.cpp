@@ -7,8 +7,8 @@
 namespace troupe::actors {
 namespace {
 
-// The memory that the node offers beyond what deployments were planned to take, not counting this
-// one and those that would end to make room for it.
+// Returns the memory that the node offers beyond what deployments were planned to take, not
+// counting this one and those that would end to make room for it.
 std::uint64_t free_bytes(const ClusterState& state, const NodeRecord& node,
                          const Deployment& for_this) {
   // Sums of numbers that nodes send must not overflow.
@@ -22,7 +22,7 @@ std::uint64_t free_bytes(const ClusterState& state, const NodeRecord& node,
   return free;
 }
 
-// The input of a plan for these nodes.
+// Returns the input of a plan for these nodes.
 model::PlanShape shape_of(const Workers& workers, const Deployment& deployment) {
   std::uint32_t threads = 1;
   for (const NodeRecord* node : workers) threads = std::max(threads, node->threads);

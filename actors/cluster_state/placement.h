@@ -45,10 +45,10 @@ Result<std::vector<StagePlan>> share_out(const ClusterState& state, const Worker
 // Where a deployment lies, on those of its nodes that are known.
 model::Placement placement_of(const ClusterState& state, const Deployment& deployment);
 
-// The number of positions that the requests of a deployment may take together: the number for which
-// every stage's node has room, beside what other deployments were planned to take. It is one page
-// at least, so that a node whose memory has shrunk does not count as one without a bound. 0 if it
-// is not known.
+// Returns the number of positions that the requests of a deployment may take together: the number
+// for which every stage's node has room, beside what other deployments were planned to take. It is
+// one page at least, so that a node whose memory has shrunk does not count as one without a bound.
+// 0 if it is not known.
 std::uint64_t positions_max(const ClusterState& state, const Deployment& deployment);
 
 }  // namespace troupe::actors

@@ -26,9 +26,9 @@ bool can_grow(const ClusterState& state, const Deployment& deployment);
 bool has_other_workers(const ClusterState& state, const net::PublicKey& node,
                        const Deployment& deployment);
 
-// The layers that each node should have on disk so that it needs to fetch nothing, whichever other
-// node is lost: those that it would hold after each possible loss. If there are two nodes or more,
-// every layer is then on two disks.
+// Returns the layers that each node should have on disk so that it needs to fetch nothing,
+// whichever other node is lost: those that it would hold after each possible loss. If there are two
+// nodes or more, every layer is then on two disks.
 std::map<net::PublicKey, model::LayerRange> wanted_copies(const ClusterState& state,
                                                           std::uint64_t id);
 

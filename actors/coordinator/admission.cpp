@@ -40,7 +40,7 @@ TokenRecord fresh_token(std::uint64_t cluster, const net::PublicKey& head, std::
   return record;
 }
 
-// The name is two words, so that people can tell clusters apart.
+// Makes a name of two words, so that people can tell clusters apart.
 std::string cluster_name_of(std::uint64_t cluster) {
   static const char* const kFirst[] = {"amber", "brisk", "calm",  "dusky", "eager", "fresh",
                                        "grand", "happy", "ivory", "jolly", "keen",  "lucid",

@@ -164,7 +164,7 @@ class Admission {
   std::vector<MemberRecord> saved_members_;
 };
 
-// The file that marks a home as that of a head.
+// Returns the file that marks a home as that of a head.
 std::filesystem::path head_file(const std::filesystem::path& home);
 
 }  // namespace troupe::actors

@@ -22,8 +22,9 @@ AuditEntry audit_entry(const HeadState& head, const Asking& asking, std::string 
                        std::string text = "");
 void audit(HeadState& head, AuditKind kind, const AuditEntry& entry);
 
-// A newcomer was let in, or a client that was enrolled before has connected; `identity` is that of
-// the client, or the node's key. Only the first connection of an identity in this run is written.
+// Records that a newcomer was let in, or that a client that was enrolled before has connected;
+// `identity` is that of the client, or the node's key. Only the first connection of an identity in
+// this run is written.
 void audit_enrolled(HeadState& head, const net::InFrame& frame, const net::PublicKey& identity,
                     net::Role role, const std::string& name, bool is_new);
 

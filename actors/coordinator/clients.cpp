@@ -87,7 +87,7 @@ Result<std::shared_ptr<void>> hold_open(HeadState& head, const net::InFrame& fra
                     " models already, which is the limit; ask again when one is ready");
 }
 
-// The answers of an owner that have not ended, over all of its connections.
+// Returns the answers of an owner that have not ended, over all of its connections.
 std::size_t requests_of(const HeadState& head, const net::PublicKey& connection) {
   const auto identity = net::key_from_z85(head.owners->of(connection));
   std::size_t count = 0;

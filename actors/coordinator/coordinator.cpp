@@ -82,7 +82,7 @@ void on_tick(HeadState& head) {
   head.self->delayed_send(head.self, is_at_rest(head) ? kIdleTick : kTick, tick_atom::value);
 }
 
-// An engine reports that it had nothing to do after this number of requests.
+// Takes an engine's report that it had nothing to do after this number of requests.
 void on_idle(HeadState& head, std::uint64_t id, std::uint64_t submitted) {
   RunningEngine* engine = head.engine_of(id);
   if (engine == nullptr) return;
@@ -90,7 +90,8 @@ void on_idle(HeadState& head, std::uint64_t id, std::uint64_t submitted) {
   engine->used_us = monotonic_us();
 }
 
-// An engine reports that a stage of this epoch missed a step: the deployment is placed again.
+// Takes an engine's report that a stage of this epoch missed a step: the deployment is placed
+// again.
 void on_halt(HeadState& head, std::uint64_t id, std::uint64_t epoch, const std::string& why) {
   const Deployment* deployment = head.cluster.deployments.find_id(id);
   if (deployment == nullptr || deployment->epoch != epoch) return;  // it was placed again already

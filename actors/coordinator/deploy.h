@@ -9,7 +9,7 @@
 
 namespace troupe::actors::coordinator {
 
-// The answers to an open.
+// These make the answers to an open.
 ModelReady refusal(const HeadState& head, const Status& why);
 ModelReady ready_answer(const HeadState& head, const Deployment& deployment);
 

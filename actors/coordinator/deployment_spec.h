@@ -11,8 +11,8 @@
 
 namespace troupe::actors::coordinator {
 
-// The number of positions that a placement plans for: the number that was asked for, or the usual
-// one if that is 0, but never more than the model's context.
+// Returns the number of positions that a placement plans for: the number that was asked for, or the
+// usual one if that is 0, but never more than the model's context.
 std::size_t planned_context(const model::ModelConfig& config, std::uint64_t asked);
 
 // Reads the model's configuration from its header.

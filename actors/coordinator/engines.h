@@ -12,7 +12,8 @@ namespace troupe::actors::coordinator {
 
 EnginePlacement engine_placement(const HeadState& head, const Deployment& deployment,
                                  std::size_t context_max);
-// A chat template that cannot be used is not an error: chat requests are refused with the reason.
+// Makes what an engine is given. A chat template that cannot be used is not an error: chat requests
+// are refused with the reason.
 //   Errors: those of the model's header (its tokenizer, its shape).
 Result<EngineSetup> make_engine_setup(const HeadState& head, const Deployment& deployment);
 

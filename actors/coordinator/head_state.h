@@ -56,7 +56,7 @@ struct RunningEngine {
   std::int64_t used_us = 0;         // when it was last opened, asked or idle again
 
   bool idle() const { return submitted == idle_after; }
-  // The number of opens whose requests are still expected.
+  // Returns the number of opens whose requests are still expected.
   std::uint64_t expected(std::int64_t now_us) const;
   // The number of requests that the engine has, or is about to have.
   double load(std::int64_t now_us) const;
@@ -191,9 +191,10 @@ struct HeadState {
   bool is_idle(std::uint64_t id) const;
   // True if a client uses the deployment, waits for it, or has just been told that it is ready.
   bool in_use(std::uint64_t id, std::int64_t now_us) const;
-  // The deployments that have an engine and are not in use: they would make room for another.
+  // Returns the deployments that have an engine and are not in use: they would make room for
+  // another.
   std::set<std::uint64_t> unused(std::int64_t now_us) const;
-  // The unused deployment that was used longest ago, except those in `except`.
+  // Returns the unused deployment that was used longest ago, except those in `except`.
   std::optional<std::uint64_t> longest_unused(const std::set<std::uint64_t>& except,
                                               std::int64_t now_us) const;
 };

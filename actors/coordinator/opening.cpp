@@ -47,7 +47,7 @@ Result<std::uint64_t> plan_with_room(HeadState& head, const Opening& opening,
   }
 }
 
-// A client that brings the model may have the tensors that a node could not get.
+// Adds a client that brings the model, since it may have the tensors that a node could not get.
 void add_source(HeadState& head, Deployment& deployment, const net::PublicKey& source) {
   auto& sources = deployment.sources;
   if (std::find(sources.begin(), sources.end(), source) != sources.end()) return;
@@ -148,8 +148,8 @@ const model::Manifest* known_manifest(HeadState& head, const std::string& model)
   return brought == head.manifests.end() ? nullptr : &brought->second;
 }
 
-// The id of a file that this head's own store has. What other processes say of a file's hash does
-// not count, because nobody can check it by parts.
+// Returns the id of a file that this head's own store has. What other processes say of a file's
+// hash does not count, because nobody can check it by parts.
 Result<std::string> id_of_own_file(HeadState& head, const std::string& sha256) {
   if (const auto manifest = head.setup->store->manifest_of_file(sha256)) return manifest->model;
   return Status(Code::kNotFound,

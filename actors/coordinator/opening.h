@@ -33,8 +33,8 @@ std::set<std::uint64_t> other_splits(const HeadState& head, const std::string& m
 // True if the opening wants this deployment and none of its replicas: either it says so, or it
 // asked for a split that this deployment happens to have and its replicas may not.
 bool wants_alone(const Opening& opening, const Deployment& deployment);
-// The deployment that serves an opening for which `deployment` was found, or nullptr if the opening
-// must wait.
+// Returns the deployment that serves an opening for which `deployment` was found, or nullptr if the
+// opening must wait.
 Deployment* serving_for(HeadState& head, const Opening& opening, Deployment& deployment,
                         std::int64_t now_us);
 // Lets opens wait until the deployment serves.

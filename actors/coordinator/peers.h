@@ -19,8 +19,8 @@ void send(const HeadState& head, const net::PublicKey& peer, MessageType type,
 
 PeerAddress address_of(const HeadState& head, const net::PublicKey& key);
 
-// The nodes that may fetch parts of a model: those with layers of it in any of its deployments, and
-// those that are to have copies.
+// Returns the nodes that may fetch parts of a model: those with layers of it in any of its
+// deployments, and those that are to have copies.
 std::vector<net::PublicKey> fetchers_of(const HeadState& head, const std::string& model);
 
 // Returns the nodes and clients that `node` can fetch these layers from: full copies first, then

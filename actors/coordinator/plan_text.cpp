@@ -67,7 +67,8 @@ json node_json(const PlacementPreview& preview, std::size_t i) {
   return out;
 }
 
-// The connections between the nodes, and those to the engine if its process is none of the nodes.
+// Returns the connections between the nodes, and those to the engine if its process is none of the
+// nodes.
 json links_json(const PlacementPreview& preview, const net::PublicKey& engine) {
   json out = json::array();
   const std::size_t nodes = preview.nodes.size();
@@ -106,8 +107,8 @@ model::Placement placement_in(const PlacementPreview& preview) {
   return {preview.shape, preview.measured, preview.ranges};
 }
 
-// The placements of one replica after the other, each on the nodes that the earlier ones leave, as
-// long as streams gain by them.
+// Returns the placements of one replica after the other, each on the nodes that the earlier ones
+// leave, as long as streams gain by them.
 std::vector<PlacementPreview> replicas_of(const ClusterState& cluster, const Deployment& deployment,
                                           const PlacementPreview& all) {
   std::vector<PlacementPreview> replicas{all};

@@ -15,8 +15,8 @@ using nlohmann::json;
 // sets differ by less than that.
 constexpr std::int64_t kClockMsMax = 30'000;
 
-// The layers of every stage that a node holds or will hold, such as "0-9", or "0-9,0-29" with two
-// models.
+// Returns the layers of every stage that a node holds or will hold, such as "0-9", or "0-9,0-29"
+// with two models.
 std::string layers_of(const ClusterState& cluster, const net::PublicKey& node) {
   std::string text;
   for (const auto& [epoch, deployment] : cluster.deployments.all()) {

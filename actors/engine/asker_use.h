@@ -32,7 +32,7 @@ class AskerUses {
  public:
   static constexpr std::size_t kAskersMax = 256;
 
-  // The reference is good until the next call.
+  // Returns the use of an asker. The reference is good until the next call.
   AskerUse& of(const std::string& owner);
   std::vector<NamedUse> all() const;  // by name
 

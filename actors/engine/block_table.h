@@ -81,12 +81,12 @@ class BlockTable {
   // Forgets every block and sequence: the stages hold nothing any more.
   void clear();
 
-  // The longest shared prefix of a sequence with these ids. At least one id is left over, whose row
-  // has the logits of the next token. Fills sequence.hashes.
+  // Returns the longest shared prefix of a sequence with these ids. At least one id is left over,
+  // whose row has the logits of the next token. Fills sequence.hashes.
   SharedPrefix find(BlockSequence& sequence, std::span<const model::TokenId> ids) const;
   // Begins a sequence that has no block with what find() found since the last change.
   void share(BlockSequence& sequence, const SharedPrefix& prefix);
-  // The number of blocks that can be taken, including idle ones.
+  // Returns the number of blocks that can be taken, including idle ones.
   std::uint64_t available() const;
   // True if sequences hold more than the limit allows.
   bool is_over() const {
@@ -98,7 +98,7 @@ class BlockTable {
   // Puts the blocks whose ids are known by now into the index, so that others wait for them instead
   // of computing the same. Once another sequence has an equal block there, the rest stays private.
   void enter(BlockSequence& sequence, std::span<const model::TokenId> ids);
-  // The blocks that positions [begin, end) make full.
+  // Returns the blocks that positions [begin, end) make full.
   std::vector<FilledBlock> filled_by(const BlockSequence& sequence, std::size_t begin,
                                      std::size_t end) const;
   // Records that the blocks have been computed, so that others may share them.
@@ -115,11 +115,11 @@ class BlockTable {
 
   std::uint64_t in_use() const { return allocated() - idle_count_; }
   std::uint64_t idle() const { return idle_count_; }
-  // The idle blocks that only requests of one owner can find, by owner.
+  // Returns the idle blocks that only requests of one owner can find, by owner.
   std::map<std::string, std::uint64_t> idle_by_owner() const;
   const BlockLimits& limits() const { return limits_; }
 
-  // The position after the last ready block of a sequence; for tests.
+  // Returns the position after the last ready block of a sequence; for tests.
   std::size_t ready_end(const BlockSequence& sequence) const;
   // Checks what must hold at any time, given all sequences that have blocks: no block is written by
   // two or written while it is shared, none is lost, none is shared across domains, the counts

@@ -36,9 +36,10 @@ struct Draft {
   std::size_t matched = 0;  // the number of ids before them that equal the log's last ones
 };
 
-// The ids that followed the log's last ids where they occurred before: in the place where most of
-// them agree (at least 2; 16 are as good as more), and among such places in the latest. A place so
-// near to the end that fewer than `ids_max` ids follow it is taken for a loop, which goes on.
+// Returns the ids that followed the log's last ids where they occurred before: in the place where
+// most of them agree (at least 2; 16 are as good as more), and among such places in the latest. A
+// place so near to the end that fewer than `ids_max` ids follow it is taken for a loop, which goes
+// on.
 Draft look_up_draft(std::span<const model::TokenId> log, std::size_t ids_max);
 
 // What drafted rows cost a deployment, learnt from its steps.

@@ -13,7 +13,7 @@ Status check_id(model::TokenId id, std::size_t vocabulary) {
                                             std::to_string(vocabulary) + " tokens");
 }
 
-// The most positions that a request may take, in whole blocks.
+// Returns the most positions that a request may take, in whole blocks.
 std::uint64_t positions_of(const EngineRequest& request) {
   const std::uint64_t most = std::min<std::uint64_t>(
       request.context, std::uint64_t{request.prompt.size()} + request.max_tokens);

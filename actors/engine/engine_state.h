@@ -127,7 +127,7 @@ class EngineState {
   Status admit(EngineRequest request, std::int64_t now_us);
   // Ends a request as "cancelled", because its asker went away or wants no more of it.
   std::vector<EngineEvent> cancel(std::uint64_t request);
-  // The next step, while there is a credit and something to do.
+  // Returns the next step, while there is a credit and something to do.
   std::optional<PlannedStep> next_step(std::int64_t now_us = 0);
   // Takes the result of a step; unknown ids (an earlier try) are ignored.
   std::vector<EngineEvent> on_done(std::uint64_t step, const StepDone& done, std::int64_t now_us);
@@ -139,9 +139,9 @@ class EngineState {
   // True if a step was under way when an earlier one failed, and some of its requests have ended or
   // given way since then: the stages may have no place for its rows.
   bool was_overtaken(std::uint64_t step) const;
-  // The stages have lost every sequence: steps under way no longer count, and the log of each
-  // request goes through the stages again from position 0, in chunks as a prompt does. Tokens that
-  // were sent stay valid, and the answers go on with the same tokens.
+  // Says that the stages have lost every sequence: steps under way no longer count, and the log of
+  // each request goes through the stages again from position 0, in chunks as a prompt does. Tokens
+  // that were sent stay valid, and the answers go on with the same tokens.
   void replay();
   // Called when the deployment has lost a stage: nothing is sent until resume(), then everything is
   // replayed. `crashed` names the worker that died, or is empty if none did (it left by itself, or
@@ -162,7 +162,7 @@ class EngineState {
   std::vector<EngineEvent> expire(std::int64_t now_us);
 
   std::size_t active() const { return requests_.size(); }
-  // The number of active requests for which no step has been sent yet.
+  // Returns the number of active requests for which no step has been sent yet.
   std::size_t waiting() const;
   std::size_t steps_in_flight() const { return in_flight_.size(); }
   bool idle() const {
@@ -170,9 +170,9 @@ class EngineState {
   }
   bool halted() const { return halted_; }
   const EngineLimits& limits() const { return limits_; }
-  // The number of times that a request was computed again from its first position.
+  // Returns the number of times that a request was computed again from its first position.
   std::uint64_t replays() const { return replays_; }
-  // The number of their positions that steps had carried already, and carry again.
+  // Returns the number of their positions that steps had carried already, and carry again.
   std::uint64_t replayed_tokens() const { return replayed_tokens_; }
   const BlockTable& blocks() const { return table_; }
   const BlockCounters& block_counters() const { return block_counters_; }
@@ -217,11 +217,13 @@ class EngineState {
                  last_us = 0;  // when its first and last tokens came, or its prompt was scored
     std::vector<std::string> crashes = {};  // names of workers, since its newest token
     std::size_t answered() const { return log.size() - prompt; }
-    // The total number of scores that are to come.
+    // Returns the total number of scores that are to come.
     std::size_t scored() const { return request.prompt_logprobs == 0 ? 0 : prompt - 1; }
-    // The number of positions to compute. The last one counts only if a token is sampled there.
+    // Returns the number of positions to compute. The last one counts only if a token is sampled
+    // there.
     std::size_t wanted() const { return log.size() - (request.max_tokens == 0 ? 1 : 0); }
-    // The ids whose blocks may be looked up. Rows that are still to be scored must be computed.
+    // Returns the ids whose blocks may be looked up. Rows that are still to be scored must be
+    // computed.
     std::span<const model::TokenId> findable() const {
       const std::size_t most = scores.size() < scored() ? scores.size() + 1 : log.size();
       return std::span(log).first(most);
@@ -230,7 +232,7 @@ class EngineState {
     bool decoding() const { return begun && answered() > 0 && sent + 1 >= log.size(); }
     bool ready() const { return decoding() && !waiting; }  // for a row
     bool suspect() const { return crashes.size() >= kCrashesMax; }
-    // The number of positions that were computed for it in its present sequence.
+    // Returns the number of positions that were computed for it in its present sequence.
     std::size_t computed() const { return sent - blocks.shared * kBlockPositions; }
   };
   // What was sent in a step, so that its result can be matched.
@@ -283,10 +285,11 @@ class EngineState {
   // then those of the draft. A token is sampled after the last row whose id is known.
   void add_rows(Running& running, std::size_t count, Step* step, const Draft& draft = {});
   static void score_rows(const Running& running, StepSegment* segment);
-  // The number of blocks that a request takes when it begins with this prefix, including the
-  // prefix's idle blocks.
+  // Returns the number of blocks that a request takes when it begins with this prefix, including
+  // the prefix's idle blocks.
   static std::uint64_t room_to_start(const Running& running, const SharedPrefix& prefix);
-  // The blocks that requests that have begun need for the ids that they have and one block more.
+  // Returns the blocks that requests that have begun need for the ids that they have and one block
+  // more.
   std::uint64_t needed_soon() const;
   // Begins a request with its shared prefix. Returns false if it has to wait: for memory, or for a
   // block that another request computes.
@@ -303,8 +306,8 @@ class EngineState {
   static bool keeps_memory(const Running& one, const Running& other);
   // Tokens that a request will still cost its asker, as far as can be said.
   double expected_cost(const Running& running) const;
-  // The requests that have rows of prompts, or will, in the order of their turns: by priority;
-  // those that have begun first; then by what their askers had.
+  // Returns the requests that have rows of prompts, or will, in the order of their turns: by
+  // priority; those that have begun first; then by what their askers had.
   std::vector<Running*> in_turn();
   // Takes memory from requests of a greater priority number for those that wait for it.
   void make_way();
@@ -316,7 +319,7 @@ class EngineState {
   // with such rows is at most the number of stages, so that a token of an answer waits for such
   // rows only once on each stage.
   bool may_add_prompts() const;
-  // The rows of answers in a step: their number, and the sum of their positions.
+  // Returns the rows of answers in a step: their number, and the sum of their positions.
   StepRows answer_rows() const;
   // Gives a request the blocks for positions [0, end). If necessary, takes them from requests that
   // must give up their memory before it and have no rows in `step`. Returns the number of positions

@@ -26,9 +26,9 @@ class FairShares {
   // Returns what an asker will have had in relation to its weight if it gets `more` tokens: the
   // asker with the smallest number is next. 0 for an asker that has no request.
   double had(const std::string& asker, double more = 0) const;
-  // The number of requests that an asker has.
+  // Returns the number of requests that an asker has.
   std::size_t requests(const std::string& asker) const;
-  // The number of askers that are remembered.
+  // Returns the number of askers that are remembered.
   std::size_t size() const { return askers_.size(); }
 
  private:

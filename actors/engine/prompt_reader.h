@@ -30,7 +30,7 @@ bool is_long(const Submit& submit);
 Result<std::vector<model::TokenId>> read_prompt(const Submit& submit, const PromptReading& reading,
                                                 std::size_t context);
 
-// An actor that reads the prompts sent to it, one after the other, and sends each result to
+// Spawns an actor that reads the prompts sent to it, one after the other, and sends each result to
 // `engine`. It has a thread of its own, and ends when it is told to exit.
 prompt_reader_actor spawn_prompt_reader(caf::actor_system& system, PromptReading reading,
                                         engine_actor engine);

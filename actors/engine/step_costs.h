@@ -54,7 +54,7 @@ class StepCosts {
   // not share with the step before.
   void note(const StepRows& rows, std::int64_t us);
   bool is_known() const { return prompts_.is_known(); }
-  // The cost is in us. May be called only if is_known().
+  // Returns the cost in us. May be called only if is_known().
   PromptRowCost of_prompt_row() const;
   // How long the prompts' rows of a step may take beside the answers' rows: long enough that a
   // prompt is not held up much, and short enough that no reader sees an answer stand still.

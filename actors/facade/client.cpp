@@ -63,7 +63,7 @@ Status lost_head(const Setup& setup, const Status& cause) {
                                   "); check that it runs ('troupe status'), then ask again");
 }
 
-// The head is gone: everything that waits for an answer from it fails.
+// Says that the head is gone: everything that waits for an answer from it fails.
 void lose(Self self, const Setup& setup, const Status& cause) {
   ClientShell& state = self->state;
   const bool was_there = state.phase == Phase::kConnected;
@@ -322,7 +322,7 @@ void cancel(const Setup& setup, std::uint64_t request) {
   if (!sent) log(LogLevel::kInfo, "cannot cancel: " + sent.message());
 }
 
-// A sink is gone: its requests are cancelled.
+// Cancels the requests of a sink that is gone.
 void drop_sink(Self self, const Setup& setup, const caf::actor_addr& gone) {
   for (auto entry = self->state.sinks.begin(); entry != self->state.sinks.end();) {
     if (entry->second.address() != gone) {

@@ -165,7 +165,8 @@ Result<GenerateResult> result_of(const Outcome& outcome, const Progress& progres
   return result;
 }
 
-// The head was lost for good: returns the part of the answer that came, and how to get the rest.
+// Called when the head is lost for good: returns the part of the answer that came, and how to get
+// the rest.
 Result<GenerateResult> cut_off(const Status& why, const std::string& stream,
                                const Progress& progress) {
   const Status error(why.code(), why.message() + "; the answer is open, with the id " + stream);
@@ -217,10 +218,10 @@ Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
 
 namespace {
 
-// The tokens of an open answer that are not passed on again: those that the request brought, or
-// those before `from`, as far as the journal has them, whichever are more. They are not computed
-// twice. An answer of another arithmetic version is passed on from its beginning, because the head
-// only repeats it.
+// Returns the tokens of an open answer that are not passed on again: those that the request
+// brought, or those before `from`, as far as the journal has them, whichever are more. They are not
+// computed twice. An answer of another arithmetic version is passed on from its beginning, because
+// the head only repeats it.
 std::vector<model::TokenId> told_before(const actors::OpenStream& known, std::size_t from) {
   if (known.submit.arithmetic != 0) return {};
   const std::size_t count = std::min(from, known.tokens.size());

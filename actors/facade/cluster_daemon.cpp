@@ -18,13 +18,13 @@ Cluster with_daemon(Cluster cluster, Daemon daemon) {
   return cluster;
 }
 
-// The HOST:PORT in TOKEN@HOST:PORT.
+// Returns the HOST:PORT in TOKEN@HOST:PORT.
 std::string without_token(const std::string& address) {
   return address.substr(address.rfind('@') + 1);
 }
 
-// The Cluster of a node's program that may ask nothing of the cluster, because a node's token does
-// not admit clients. It still maps shards of jobs.
+// Returns the Cluster of a node's program that may ask nothing of the cluster, because a node's
+// token does not admit clients. It still maps shards of jobs.
 Result<Cluster> without_client(const std::string& home, const std::string& address,
                                const Status& why) {
   auto impl = std::make_unique<Cluster::Impl>();

@@ -24,7 +24,7 @@ constexpr std::size_t kLinesOfShard = 8;
 // A shard has no more bytes than this, unless one line does.
 constexpr std::size_t kLinesBytes = 256u << 10;
 
-// The shards from `first` on that go into one message.
+// Returns the end of the shards that go, from `first` on, into one message.
 std::size_t message_end(const std::vector<std::string>& shards, std::size_t first) {
   std::size_t end = first, bytes = 0;
   while (end < shards.size() && (end == first || bytes + shards[end].size() <= kLinesBytes)) {
@@ -33,8 +33,8 @@ std::size_t message_end(const std::vector<std::string>& shards, std::size_t firs
   return end;
 }
 
-// Calls `take` with each line, without its end, and whether it holds a prompt: empty lines do not.
-// Stops when `take` returns false.
+// Calls `take` with each line, without its end, and with whether the line holds a prompt. (Empty
+// lines do not.) Stops when `take` returns false.
 template <class Take>
 void each_line(std::string_view jsonl, Take take) {
   for (std::size_t at = 0; at < jsonl.size();) {
@@ -88,7 +88,7 @@ Result<actors::OpenPtr> load_model(Cluster::Impl& impl, const GenerateRequest& r
   return model;
 }
 
-// The model is loaded first, so that the cluster has it when the client that brought it is gone.
+// Loads the job's model first, so that the cluster has it when the client that brought it is gone.
 // The job then names the model by its id.
 Result<std::string> load_model_of(Cluster::Impl& impl, const std::string& text) {
   TROUPE_ASSIGN_OR_RETURN(actors::GenerateSpec spec, actors::parse_generate_spec(text));

@@ -7,7 +7,7 @@
 
 namespace troupe::actors {
 
-// The actor that maps and merges shards for this daemon's program.
+// Returns the actor that maps and merges shards for this daemon's program.
 task_actor tasks_of(Daemon& daemon);
 
 }  // namespace troupe::actors

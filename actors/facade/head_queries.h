@@ -13,7 +13,7 @@
 
 namespace troupe::actors {
 
-// The connection that replaced the one of `impl`; null if none did.
+// Returns the connection that replaced the one of `impl`; null if none did.
 std::shared_ptr<Cluster> connection_of(Cluster::Impl& impl);
 // True if the head does not answer.
 bool is_lost(Cluster::Impl& impl);

@@ -33,9 +33,9 @@ Status write_run_files(const std::string& home, const RunFile& run);
 Result<RunFile> read_run_file(const std::string& home);
 void remove_run_files(const std::string& home);
 
-// The key by which clusters know this home's clients: what the clients make belongs to it. It is in
-// HOME/keys/client.key, mode 0600, and is made if it is absent. If the home cannot be written, the
-// key lasts as long as the process, and a warning is logged.
+// Returns the key by which clusters know this home's clients: what the clients make belongs to it.
+// It is in HOME/keys/client.key, mode 0600, and is made if it is absent. If the home cannot be
+// written, the key lasts as long as the process, and a warning is logged.
 //   Errors: those of load_key_pair.
 Result<net::KeyPair> client_identity(const std::string& home);
 

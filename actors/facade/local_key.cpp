@@ -28,7 +28,7 @@ std::filesystem::path runtime_folder() {
   return "/tmp/troupe-" + std::to_string(::getuid());
 }
 
-// The run-time folder may lie where every user can make folders: only one of our own counts.
+// Checks that the run-time folder is our own, because it may lie where every user can make folders.
 Status check_runtime_folder(const std::filesystem::path& folder) {
   struct stat info {};
   if (::lstat(folder.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == ::getuid() &&

@@ -14,7 +14,8 @@ namespace troupe::actors {
 Status check_request(const GenerateRequest& request);
 // Makes the mail, with a fresh request id and the deadline filled in.
 std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_t deployment);
-// A failure before the first token becomes a Status; a later one becomes a result that says so.
+// Makes the public result. A failure before the first token becomes a Status; a later one becomes a
+// result that says so.
 Result<GenerateResult> make_result(const Finished& finished, const ModelReady& ready);
 
 }  // namespace troupe::actors

@@ -18,7 +18,7 @@ namespace troupe::http {
 // True for 127.0.0.0/8, ::1 and "localhost".
 bool is_loopback(std::string_view host);
 
-// A page of another origin, or one whose name was rebound to this machine, is refused.
+// Refuses a page of another origin, or one whose name was rebound to this machine.
 std::optional<ApiError> check_host(const ServeOptions& options, std::string_view host);
 std::optional<ApiError> check_origin(const ServeOptions& options, const Request& request);
 
@@ -28,10 +28,10 @@ std::optional<ApiError> check_key(const ApiKeys* keys, const Request& request, R
 // Refuses a body that is declared as anything but JSON, so that no web form can send one.
 std::optional<ApiError> check_content_type(const Request& request);
 
-// The fields that let a page of an allowed origin read the answer; empty for other origins.
+// Returns the fields that let a page of an allowed origin read the answer; empty for other origins.
 std::vector<Header> cors_headers(const ServeOptions& options, const Request& request);
 
-// The id that the client gave, if it is plain, or else a new one.
+// Returns the id that the client gave, if it is plain, or else a new one.
 std::string request_id_of(const Request& request);
 
 }  // namespace troupe::http

@@ -66,11 +66,11 @@ std::string usage_json(const Usage& usage);
 // The whole answer.
 std::string answer_json(const AnswerHead& head, const std::vector<ChoiceJson>& choices,
                         const Usage& usage);
-// A chunk of one choice. `begins`: it has the role and the seed. `null_usage`: the stream ends with
-// a usage chunk, and clients expect the field in every one.
+// Returns a chunk of one choice. `begins`: it has the role and the seed. `null_usage`: the stream
+// ends with a usage chunk, and clients expect the field in every one.
 std::string chunk_json(const AnswerHead& head, const ChoiceJson& choice, bool begins,
                        bool null_usage);
-// The chunk without choices before the end of a stream.
+// Returns the chunk without choices before the end of a stream.
 std::string usage_chunk_json(const AnswerHead& head, const Usage& usage);
 
 }  // namespace troupe::http

@@ -20,9 +20,9 @@ struct ApiError {
   std::optional<double> retry_after_s;
 };
 
-// The request itself is wrong; `param` names the field.
+// Makes the error for a request that is wrong itself; `param` names the field.
 ApiError bad_request(std::string message, std::string param = {}, std::string code = {});
-// The server cannot do it now. 503, or 429 if the asker is the cause.
+// Makes the error for what the server cannot do now: 503, or 429 if the asker is the cause.
 ApiError overloaded(std::string message, double retry_after_s);
 // Returns what a failure of the cluster or the model means to an HTTP client.
 ApiError api_error(const Status& status);

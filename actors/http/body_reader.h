@@ -24,7 +24,7 @@ class BodyReader {
   bool done() const { return state_ == State::kDone; }
   // Returns what is wrong with the chunks; null if nothing is.
   const char* error() const { return error_; }
-  // The number of bytes that the body has, or will have as far as is known.
+  // Returns the number of bytes that the body has, or will have as far as is known.
   std::uint64_t bytes() const { return bytes_; }
 
  private:

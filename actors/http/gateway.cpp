@@ -158,7 +158,7 @@ void on_ready(Self self, const SharedPtr& shared, std::uint64_t id, bool knows_m
              caf::actor_cast<actors::token_sink>(self));
 }
 
-// The head does not answer: everything waits until it is found again.
+// Called when the head does not answer: everything waits until it is found again.
 void on_lost(Self self, const SharedPtr& shared) {
   if (self->state.reconnecting) return;
   self->state.reconnecting = true;
@@ -201,7 +201,7 @@ void on_token(Self self, const SharedPtr& shared, const actors::Token& token) {
   shared->push(std::move(event));
 }
 
-// The model was unloaded or the head is away: the answer can go on.
+// Says whether the answer can go on, because only the model was unloaded or the head is away.
 bool may_go_on(const Running& running, const Status& why) {
   if (running.cancelled || running.tries >= kTriesMax) return false;
   return why.code() == Code::kUnavailable || why.code() == Code::kCancelled;

@@ -51,7 +51,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const std::string& key() const { return key_; }
   const std::string& owner() const { return owner_; }
   std::size_t choices() const { return choices_.size(); }
-  // The time since which nothing is computed; 0 while something is.
+  // Returns the time since which nothing is computed; 0 while something is.
   std::int64_t rests_since_us() const { return rests_since_us_; }
 
  private:

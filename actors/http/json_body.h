@@ -11,8 +11,8 @@
 
 namespace troupe::http {
 
-// An object of at most 32 levels, whose keys occur once each. Its size is bounded by the reader of
-// requests.
+// Reads an object of at most 32 levels, whose keys occur once each. Its size is bounded by the
+// reader of requests.
 std::optional<ApiError> parse_body(std::string_view body, nlohmann::json* fields);
 
 }  // namespace troupe::http

@@ -26,10 +26,10 @@ struct Request {
   std::vector<Header> headers;
   std::string body;
 
-  // The value of the first field of this name, whatever its case; "" if there is none.
+  // Returns the value of the first field of this name, whatever its case; "" if there is none.
   std::string_view header(std::string_view name) const;
   std::size_t count(std::string_view name) const;
-  // The value of `name` in the query, percent-decoded; "" if there is none.
+  // Returns the value of `name` in the query, percent-decoded; "" if there is none.
   std::string parameter(std::string_view name) const;
 };
 

@@ -88,7 +88,8 @@ ApiError too_long(std::uint64_t context, std::uint64_t prompt, std::uint64_t ans
   return bad_request(std::move(message), param, "context_length_exceeded");
 }
 
-// A prompt is never cut, and max_tokens is never less than what was asked for.
+// Checks that prompt and answer fit the context. A prompt is never cut, and max_tokens is never
+// less than what was asked for.
 Error check_lengths(PreparedAsk* prepared) {
   GenerationAsk& ask = prepared->ask;
   const char* const param = ask.kind == AskKind::kChat ? "messages" : "prompt";

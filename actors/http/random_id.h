@@ -9,7 +9,7 @@ namespace troupe::http {
 
 // Returns 32 hexadecimal digits of 128 random bits.
 std::string random_id();
-// A seed that every JSON reader keeps exactly: below 2^53.
+// Returns a seed that every JSON reader keeps exactly: below 2^53.
 std::uint64_t random_seed();
 
 }  // namespace troupe::http

@@ -16,7 +16,7 @@ namespace beast = boost::beast::http;
 // Beast reads the header alone.
 using Parser = beast::request_parser<beast::empty_body>;
 
-// A number that Beast has read already: it fits.
+// Reads a number that Beast has read already, so that it fits.
 std::uint64_t length_of(std::string_view digits) {
   std::uint64_t length = 0;
   for (const char digit : digits) length = length * 10 + static_cast<std::uint64_t>(digit - '0');

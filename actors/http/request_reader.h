@@ -38,7 +38,7 @@ class RequestReader {
   void push(std::string_view bytes);
   // Returns the request without its body. Valid from kBody on.
   const Request& head() const;
-  // The number of bytes that the body has, or will have if the header says so; for limits.
+  // Returns the number of bytes that the body has, or will have if the header says so; for limits.
   std::size_t body_bytes() const;
   const ReadError& error() const;
   // Returns the complete request, and begins with the next one, which may be complete, too.

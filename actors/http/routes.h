@@ -43,7 +43,7 @@ struct RouteMatch {
   std::string allow;             // the methods of the path, "GET, HEAD, OPTIONS"; "": no such path
 };
 RouteMatch find_route(std::string_view method, std::string_view path);
-// The text in the place of "{id}".
+// Returns the text in the place of "{id}".
 std::string_view path_id(const Route& route, std::string_view path);
 
 // Statuses that the server may give to any request before an endpoint sees it.

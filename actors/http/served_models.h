@@ -37,9 +37,9 @@ using ServedModelPtr = std::shared_ptr<const ServedModelCard>;
 //   Errors: those of Store::resolve and open_model; kFailedPrecondition for an encoder.
 Result<ServedModelPtr> read_card(model::Store& store, const ServedModel& served, std::size_t index);
 
-// The number of ids with which both begin.
+// Returns the number of ids with which both begin.
 std::size_t common_prefix(std::span<const model::TokenId> a, std::span<const model::TokenId> b);
-// The number of leading ids of a prompt that are not secret.
+// Returns the number of leading ids of a prompt that are not secret.
 std::size_t public_ids(const ServedModelCard& model, std::span<const model::TokenId> prompt);
 
 class ServedModels {

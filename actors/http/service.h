@@ -53,7 +53,7 @@ struct Service {
   bool loading = true, draining = false;
 };
 
-// A stream that is not in the map has been forgotten already.
+// Forgets a stream. One that is not in the map has been forgotten already.
 void forget_stream(Service& service, const std::string& id);
 
 // Says in a sentence why no answer can be had now; "" if the server is ready.

@@ -16,7 +16,7 @@ std::vector<std::size_t> text_offsets(const model::Tokenizer& tokenizer,
                                       const std::vector<model::TokenId>& ids,
                                       std::string_view text);
 
-// The number of characters that begin in `bytes`.
+// Returns the number of characters that begin in `bytes`.
 std::size_t count_characters(std::string_view bytes);
 
 }  // namespace troupe::http

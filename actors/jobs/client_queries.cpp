@@ -77,7 +77,7 @@ Status check(const JobAsk& ask) {
   return Status::ok();
 }
 
-// A piece is acknowledged only when it is committed.
+// Stores a piece of a job, and acknowledges it only when it is committed.
 Result<json> submit(Self self, const Setup& setup, const JobAsk& ask, const Asker& asker) {
   TROUPE_RETURN_IF_ERROR(check(ask));
   JobPiece piece{ask.id, asker.owner, ask.job_kind, ask.spec, ask.shards, 0, ask.inputs};

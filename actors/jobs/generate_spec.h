@@ -53,7 +53,7 @@ Result<GenerateLine> parse_generate_line(const GenerateSpec& spec, const std::st
 std::string generate_result(std::uint64_t index, const std::string& id, const Finished& finished);
 std::string generate_error(std::uint64_t index, const std::string& id, const Status& why);
 
-// The bytes of a shard: the number of its first line, as a line of JSON, then its lines.
+// Returns the bytes of a shard: the number of its first line, as a line of JSON, then its lines.
 std::string pack_lines(std::uint64_t first, const std::vector<std::string>& lines);
 struct PackedLines {
   std::uint64_t first = 0;

@@ -43,11 +43,11 @@ class JobState {
 
   // Adds a job that runs. `merges` says whether its outputs become one result.
   void add(const JobRecord& job, const std::vector<std::uint32_t>& finished, bool merges);
-  // The job is over. Returns its tasks, which the workers may drop.
+  // Says that the job is over. Returns its tasks, which the workers may drop.
   std::vector<JobTask> end(std::uint64_t job);
   bool has(std::uint64_t job) const { return jobs_.contains(job); }
 
-  // A worker has come, or takes other kinds than before.
+  // Says that a worker has come, or takes other kinds than before.
   void set_worker(const std::string& name, std::set<std::string> kinds, std::size_t slots);
 
   // The consequence of a task that ended without a result.
@@ -55,16 +55,17 @@ class JobState {
     JobTask task;
     Status failed;  // if it is not ok, the job must fail with it
   };
-  // The worker is gone: its tasks go to others.
+  // Says that the worker is gone: its tasks go to others.
   std::vector<Setback> lose_worker(const std::string& name, std::int64_t now_us);
-  // The task has failed. If another attempt may succeed (after a missing node or model, a full
-  // queue, a deadline), the task is tried again after a pause; any other failure ends its job at
-  // once. Returns nothing for an attempt that is over.
+  // Says that the task has failed. If another attempt may succeed (after a missing node or model, a
+  // full queue, a deadline), the task is tried again after a pause; any other failure ends its job
+  // at once. Returns nothing for an attempt that is over.
   std::optional<Setback> fail(std::uint64_t attempt, const Status& why, std::int64_t now_us);
 
   // Gives tasks to workers with free slots, earlier jobs and lower shards first.
   std::vector<JobTask> assign(std::int64_t now_us);
-  // The time at which assign() may find more without an event; absent if only an event can help.
+  // Returns the time at which assign() may find more without an event; absent if only an event can
+  // help.
   std::optional<std::int64_t> next_try_us() const;
   // Shortens a merge to the shards before `to`, because more do not fit in one message.
   void shorten(std::uint64_t attempt, std::uint32_t to);
@@ -73,10 +74,10 @@ class JobState {
   const JobTask* task(std::uint64_t attempt) const;
   // True if the job ends with this task.
   bool ends_with(const JobTask& task) const;
-  // The task's result is in the journal.
+  // Says that the task's result is in the journal.
   void done(std::uint64_t attempt);
 
-  // The number of tasks under way.
+  // Returns the number of tasks under way.
   std::size_t running(std::uint64_t job) const;
   // Returns true if one of the workers takes this kind.
   bool has_worker(const std::string& kind) const;

@@ -9,7 +9,7 @@
 
 namespace troupe::actors {
 
-// The actor waits for a service_actor (service_atom) before it begins.
+// Spawns the actor, which waits for a service_actor (service_atom) before it begins.
 jobs_actor spawn_jobs(caf::actor_system& system, JobsSetup setup);
 
 }  // namespace troupe::actors

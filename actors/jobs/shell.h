@@ -48,14 +48,14 @@ using Setup = std::shared_ptr<const JobsSetup>;
 
 // Gives waiting tasks to workers with free slots.
 void drive(Self self, const Setup& setup);
-// A task has a result: it is committed, then counted.
+// Takes the result of a task, which is committed and then counted.
 void finish(Self self, const Setup& setup, std::uint64_t attempt, const std::string& output,
             const std::string& line);
 void finish_merge(Self self, const Setup& setup, std::uint64_t attempt, const std::string& result);
 // Carries out the consequence of a task that ended without a result, because of `why`.
 void set_back(Self self, const Setup& setup, const JobState::Setback& setback,
               const std::string& why);
-// An attempt failed: the task is tried again later, or the job ends.
+// Takes the failure of an attempt: the task is tried again later, or the job ends.
 void fail(Self self, const Setup& setup, std::uint64_t attempt, const Status& why);
 // Ends a job. Returns false if it was over already.
 Result<bool> end_job(Self self, const Setup& setup, std::uint64_t job, JobLife life,
@@ -73,7 +73,7 @@ void stop_answering(Self self, std::uint64_t attempt);
 
 // give_tasks.cpp gives tasks to nodes whose programs register kinds.
 
-// A worker's display name.
+// Returns a worker's display name.
 std::string node_name(const std::string& worker);
 void give_task(Self self, const Setup& setup, const JobTask& task);
 void on_kinds(Self self, const Setup& setup, const net::InFrame& frame, const JobKinds& message);

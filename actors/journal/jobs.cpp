@@ -93,7 +93,7 @@ Result<std::string> one_blob(Query& query, const char* what) {
 
 namespace {
 
-// The bytes of an owner's jobs; SQLite knows the length of a value without reading it.
+// Returns the bytes of an owner's jobs; SQLite knows the length of a value without reading it.
 Result<std::uint64_t> bytes_of_owner(Database& db, const std::string& owner) {
   Query query(db,
               "SELECT (SELECT ifnull(sum(length(spec) + length(result)), 0) FROM jobs WHERE owner"

@@ -128,8 +128,8 @@ class Journal {
   // All jobs, by number. receive() deletes ended jobs beyond the newest kEndedJobsMax.
   Result<std::vector<JobRecord>> jobs();
   Result<JobRecord> job(const std::string& id);  // kNotFound: no_job(id)
-  // The failure that says that there is no such job. Clients that may not know of a job get it,
-  // too.
+  // Returns the failure that says that there is no such job. Clients that may not know of a job get
+  // it, too.
   static Status no_job(const std::string& id);
   Result<JobRecord> job_number(std::uint64_t job);
   Result<std::vector<std::uint32_t>> finished_shards(std::uint64_t job);

@@ -31,7 +31,7 @@ std::string encoded(const Message& message) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// An encoded OpenModel that names another model.
+// Returns an encoded OpenModel that names another model.
 Result<std::string> renamed(const std::string& open, const std::string& model) {
   TROUPE_ASSIGN_OR_RETURN(OpenModel message,
                           wire::decode<OpenModel>(std::as_bytes(std::span<const char>(open))));

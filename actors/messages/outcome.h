@@ -24,13 +24,14 @@ struct Outcome {
   }
 
   bool is_ok() const { return code == 0; }
-  // A peer may send any byte: a code that this release does not know becomes kInternal.
+  // Returns the Status. A peer may send any byte: a code that this release does not know becomes
+  // kInternal.
   Status status() const {
     if (is_ok()) return Status::ok();
     const bool known = code <= static_cast<std::uint8_t>(Code::kInternal);
     return Status(known ? static_cast<Code>(code) : Code::kInternal, text);
   }
-  // The text on success, else the failure.
+  // Returns the text on success, else the failure.
   Result<std::string> answer() const {
     if (is_ok()) return text;
     return status();

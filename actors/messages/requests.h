@@ -53,7 +53,7 @@ struct OpenModel {
     a(request, model, has_manifest, manifest, layer_begins, layer_ends, kv, alone, context);
   }
 };
-// The split that a message asks for.
+// Returns the split that a message asks for.
 //   Errors: kInvalidArgument (its begins and ends are not pairs).
 inline Result<std::vector<model::LayerRange>> layer_ranges_of(const OpenModel& open) {
   if (open.layer_begins.size() != open.layer_ends.size()) {
@@ -211,7 +211,7 @@ struct Finished {
       ttft_ms, trace, cached_tokens, queue_ms, prefill_ms, prompt_logprobs, retry_after_ms);
   }
 };
-// The end of a request that failed before it had a token.
+// Returns the end of a request that failed before it had a token.
 inline Finished failed_request(std::uint64_t request, const Status& why) {
   Finished finished;
   finished.request = request;

@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::size_t kListBytesMax = std::size_t{1} << 20;
 
-// The file is the checksum of what follows, then the list as messages are encoded.
+// Returns the content of the file: the checksum of what follows, then the list as messages are
+// encoded.
 std::string with_checksum(std::span<const std::byte> body) {
   const std::uint32_t sum = crc32c(body);
   std::string text(sizeof sum + body.size(), '\0');

@@ -82,8 +82,8 @@ void send_hello(Self self, const Setup& setup) {
   if (!sent) self->state.last_trouble = sent;
 }
 
-// A node that has lost its head listens to no other peer, because some peers may have been revoked
-// in the meantime. The head names the allowed peers anew with each deployment.
+// Makes a node that has lost its head listen to no other peer, because some peers may have been
+// revoked in the meantime. The head names the allowed peers anew with each deployment.
 void forget_peers(Self self, const Setup& setup) {
   net::Transport* transport = setup->link->transport();
   for (const net::PublicKey& key : std::exchange(self->state.allowed_peers, {})) {

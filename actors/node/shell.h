@@ -72,7 +72,7 @@ void on_prefetch(Self self, const Setup& setup, const Prefetch& prefetch);
 void on_unload(Self self, const Setup& setup, const UnloadStage& unload);
 void on_stage_result(Self self, const Setup& setup, const StageResult& result);
 void drop_all_stages(Self self, const Setup& setup);
-// The connection to a peer on the activations channel opened or was lost.
+// Called when the connection to a peer on the activations channel opened or was lost.
 void on_connection(Self self, const Setup& setup, const net::PublicKey& peer, const Status& why,
                    bool open);
 // Where to dial a peer. The head is dialled at the address through which this node joined: the

@@ -116,7 +116,7 @@ struct StepJob {
 
 using Logs = std::vector<std::vector<model::TokenId>>;
 
-// The tokens that sampling considers for each segment.
+// Returns the tokens that sampling considers for each segment.
 Result<Logs> logs_of(const WorkerState& state, const Step& step) {
   Logs logs(step.segments.size());
   for (std::size_t i = 0; i < logs.size(); ++i) {

@@ -56,8 +56,9 @@ class WorkerState {
   //   kBadData (the numbers of rows, token ids and blocks do not go together), kResourceExhausted
   //   (memory)
   Result<std::vector<std::shared_ptr<model::KvSequence>>> admit(const Step& step);
-  // The tokens of a request up to `end`, prompt and answer, as the steps brought them; penalties
-  // need them. A replay loses nothing: a sequence that begins anew brings all of its tokens again.
+  // Returns the tokens of a request up to `end`, prompt and answer, as the steps brought them;
+  // penalties need them. A replay loses nothing: a sequence that begins anew brings all of its
+  // tokens again.
   //   Errors: kFailedPrecondition (the log lacks the tokens of a step that sampled without
   //   penalties)
   Result<std::vector<model::TokenId>> log(std::uint64_t request, std::size_t end) const;

@@ -56,7 +56,7 @@ class Daemon {
   Daemon& operator=(Daemon&&) noexcept;
   ~Daemon();  // does what stop() does
 
-  // The address for another machine to join, "TOKEN@HOST:PORT"; "" for a node.
+  // Returns the address for another machine to join, "TOKEN@HOST:PORT"; "" for a node.
   std::string join_address() const;
   std::string name() const;
   // Blocks until request_stop() or a stop command from the cluster; a node also returns, with a
@@ -80,14 +80,15 @@ class Daemon {
   std::unique_ptr<Impl> impl_;
 };
 
-// The address, HOST:PORT, of the head whose cluster this home joined as a node; "" if the home is
-// not a node's.
+// Returns the address, HOST:PORT, of the head whose cluster this home joined as a node; "" if the
+// home is not a node's.
 //   Errors: kBadData (names a file that cannot be read).
 Result<std::string> joined_head(const std::string& home);
 
-// The path of a home: `home` if given, else TROUPE_HOME, else ~/.troupe.
+// Returns the path of a home: `home` if given, else TROUPE_HOME, else ~/.troupe.
 std::string resolve_home(const std::string& home);
-// The address of the head of the cluster to which this home's daemon belongs, as its run file says.
+// Returns the address of the head of the cluster to which this home's daemon belongs, as its run
+// file says.
 //   Errors: kNotFound (no daemon runs on this home).
 Result<std::string> daemon_address(const std::string& home);
 // Does the same, but waits for a daemon that is starting (15 s at most), or was killed and may be

@@ -159,8 +159,8 @@ struct ModelConfig {
   // Says whether a sublayer's output is changed before it is added to x.
   bool output_changes() const { return output_norms || residual_scale != 1.0f; }
 
-  // The number of logits in a row: V for a decoder, the labels for an encoder (0 if it has no
-  // head).
+  // Returns the number of logits in a row: V for a decoder, the labels for an encoder (0 if it has
+  // no head).
   std::size_t outputs() const { return gives_tokens() ? vocabulary : labels; }
   // Says whether the logits are those of the vocabulary.
   bool gives_tokens() const { return causal || head == EncoderHead::kMask; }

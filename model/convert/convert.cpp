@@ -101,7 +101,7 @@ Status copy_tensor(const WholeModel& source, const std::string& name, NewFile* f
   return Status::ok();
 }
 
-// The tensors of a GGUF file are taken as they are, including those that nobody computes with.
+// Returns the tensors of a GGUF file as they are, including those that nobody computes with.
 std::vector<Planned> all_tensors(const WholeModel& source) {
   std::vector<Planned> planned;
   for (const TensorInfo& tensor : source.header().tensors)

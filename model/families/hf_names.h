@@ -16,11 +16,12 @@ const HfName* find_hf_name(const HfFolder& hf, const TensorSpec& spec);
 // Returns the whole name. The head's own tensors are beside the model's, without the prefix.
 std::string full_hf_name(const HfFolder& hf, const HfName& name, const TensorSpec& spec);
 
-// The name of a tensor in the model's folder, such as model.layers.0.self_attn.q_proj.weight.
+// Returns the name of a tensor in the model's folder, such as
+// model.layers.0.self_attn.q_proj.weight.
 std::string hf_name(const ModelConfig& config, const TensorSpec& spec);
 // Says whether the folder stores the matrix as (inputs, outputs).
 bool hf_is_transposed(const ModelConfig& config, const TensorSpec& spec);
-// The name of a matrix's module: hf_name without ".weight" at its end.
+// Returns the name of a matrix's module: hf_name without ".weight" at its end.
 std::string hf_module(const ModelConfig& config, const TensorSpec& spec);
 // Does the same for a model without a head, whose names have no prefix:
 // encoder.layer.0.output.dense.

@@ -14,7 +14,7 @@ constexpr const char* kArch = "modern-bert";
 constexpr std::uint64_t kPeriod = 3, kWindow = 128;
 constexpr double kTheta = 160000.0, kWindowTheta = 10000.0;
 
-// A window of w positions reaches w / 2 to each side.
+// Reads the window. A window of w positions reaches w / 2 to each side.
 Status read_window(const HeaderReader& read, ModelConfig* config) {
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t width, read.u64("attention.sliding_window", 0));
   TROUPE_ASSIGN_OR_RETURN(config->window_period,

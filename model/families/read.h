@@ -137,8 +137,8 @@ Status hf_bert(const HfConfig& config, const std::string& arch, bool padding, Gg
 // Records whether a folder's classification head reads every row, as "architectures" says.
 Status hf_encoder_head(const HfConfig& config, GgufMetadata* out);
 
-// The tensor names of BERT after `own`. The first name that fits a tensor counts, also when tensors
-// are written.
+// Returns the tensor names of BERT after `own`. The first name that fits a tensor counts, also when
+// tensors are written.
 std::vector<HfName> bert_names_with(std::initializer_list<HfName> own);
 
 // The tensor names that Llama and its descendants share.

@@ -22,7 +22,7 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   return config;
 }
 
-// The list has a 0 for every layer that does not rotate.
+// Reads the list of layers, which has a 0 for every layer that does not rotate.
 Status unrotated(const HfConfig& config, GgufMetadata* out) {
   TROUPE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> rotates,
                           config.integers("no_rope_layers"));

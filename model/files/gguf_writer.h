@@ -23,8 +23,8 @@ struct GgufHeaderText {
 // after the other, each at a multiple of the alignment, and sets their offsets in the file. The
 // other fields of each tensor are given.
 std::string write_gguf_header(const GgufHeaderText& text, std::vector<TensorInfo>* tensors);
-// The key-values as llama.cpp expects them: whole numbers of 32 bits where they fit, floating-point
-// numbers and arrays of 32 bits; the map of characters as bytes.
+// Returns the key-values as llama.cpp expects them: whole numbers of 32 bits where they fit,
+// floating-point numbers and arrays of 32 bits; the map of characters as bytes.
 GgufHeaderText narrow_gguf_text(const GgufMetadata& metadata);
 // Does the same for version 3 and alignment 32.
 std::string write_gguf_header(const GgufMetadata& metadata, std::vector<TensorInfo>* tensors);

@@ -27,7 +27,7 @@ class NewFile {
   Status write(std::span<const std::byte> bytes);
   // Puts the file in the place of `path`.
   Status finish();
-  // The SHA-256 of what was written, as 64 hexadecimal digits.
+  // Returns the SHA-256 of what was written, as 64 hexadecimal digits.
   std::string hash() { return hash_.hex(); }
 
  private:

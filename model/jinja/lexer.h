@@ -32,7 +32,7 @@ struct Token {
   int line = 1;
 };
 
-// The last token is kEnd.
+// Returns the tokens of a source, of which the last one is kEnd.
 //   Errors: kBadData naming the line.
 Result<std::vector<Token>> tokenize(std::string_view source);
 

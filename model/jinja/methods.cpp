@@ -101,7 +101,7 @@ constexpr Row kWholeMethods[] = {{"bit_length", "", bit_length}, {"is_integer", 
 constexpr std::span<const Row> kIntegerMethods = std::span(kWholeMethods).first(1);
 constexpr std::span<const Row> kRealMethods = std::span(kWholeMethods).subspan(1);
 
-// The methods of a cycler: next() takes a turn, reset() goes back to the first item.
+// Runs the methods of a cycler: next() takes a turn, reset() goes back to the first item.
 Result<Value> cycle(const Use& use) {
   Object& cycler = *use.input.object();
   if (use.name == "reset") {

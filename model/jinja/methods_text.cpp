@@ -42,8 +42,8 @@ Result<Value> is_cased(const Use& use) {
   return Value(low != high && text == (use.name == "islower" ? low : high));
 }
 
-// The part of the text between the arguments at `first` and after it, which count characters. It is
-// nullopt if the part begins after the end of the text.
+// Returns the part of the text between the arguments at `first` and after it, which count
+// characters. It is nullopt if the part begins after the end of the text.
 Result<std::optional<std::string_view>> part_between(const Use& use, std::size_t first,
                                                      std::size_t* begin_byte = nullptr) {
   const std::string& text = text_in(use);
@@ -128,8 +128,8 @@ Result<Value> join_items(const Use& use) {
   return join(use.budget, use.line, items, text_in(use));
 }
 
-// The methods find, rfind, index, rindex and count. Their arguments are a part, and the first and
-// the last character to look at.
+// Runs the methods find, rfind, index, rindex and count. Their arguments are a part, and the first
+// and the last character to look at.
 Result<Value> look_for(const Use& use) {
   TROUPE_ASSIGN_OR_RETURN(const std::string part,
                           string_argument(use.line, use.arguments, 0, "sub"));

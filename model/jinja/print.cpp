@@ -232,7 +232,7 @@ class Printer {
     return Status::ok();
   }
 
-  // A key of JSON is a text: other simple values are written as one.
+  // Prints a key. A key of JSON is a text: other simple values are written as one.
   Status print_key(const Value& key, int depth) {
     if (json_ == nullptr) return print(key, depth);
     const std::string text = key.string() != nullptr ? *key.string() : scalar(key);

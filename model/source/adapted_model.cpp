@@ -117,7 +117,7 @@ class AdapterReader {
     return Status::ok();
   }
 
-  // The rows of B in the order of the model's rows.
+  // Returns the rows of B in the order of the model's rows.
   std::vector<float> turned(const std::vector<float>& stored, std::size_t rank) const {
     std::vector<float> values(stored.size());
     for (std::size_t row = 0; row * rank < stored.size(); ++row)

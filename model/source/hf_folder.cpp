@@ -132,7 +132,7 @@ Status check_bytes(const SafetensorsTensor& tensor, quant::Type type, const std:
   return Status::ok();
 }
 
-// The shape of the matrix that a tensor holds.
+// Returns the shape of the matrix that a tensor holds.
 std::vector<std::uint64_t> matrix_shape(const SafetensorsTensor& tensor,
                                         const quant::Format& format) {
   std::vector<std::uint64_t> shape = tensor.shape;

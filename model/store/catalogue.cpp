@@ -6,7 +6,7 @@
 namespace troupe::model {
 namespace {
 
-// A file on the Hugging Face hub, about which nothing but its place is known.
+// Makes the entry of a file on the Hugging Face hub, about which nothing but its place is known.
 CatalogueEntry on_hub(const char* name, const char* source, const char* about) {
   return {name, source, "", 0, about, "", ""};
 }

@@ -17,8 +17,8 @@ namespace troupe::model {
 
 class Regex {
  public:
-  // A `foreign` pattern comes with a model. It is refused if it has something that the engines
-  // understand differently, and its matching is bounded.
+  // Compiles a pattern. A `foreign` one comes with a model. It is refused if it has something that
+  // the engines understand differently, and its matching is bounded.
   //   Errors: kBadData names the pattern and what is wrong.
   static Result<Regex> compile(std::string_view pattern, bool foreign);
   Regex(Regex&&) noexcept;

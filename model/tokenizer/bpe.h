@@ -22,7 +22,7 @@ class MergeTable {
   static constexpr std::uint32_t kNone = 0xffffffff;
 
   explicit MergeTable(std::size_t count);
-  // The first rank of a pair stays. Ids are >= 0.
+  // Adds a pair. The first rank of a pair stays. Ids are >= 0.
   void put(std::int32_t left, std::int32_t right, Merge merge);
   Merge find(std::int32_t left, std::int32_t right) const;
 

@@ -22,7 +22,7 @@ class StringIndex {
     slots_.resize(slots);
   }
 
-  // The later of two equal strings wins.
+  // Adds a string. The later of two equal ones wins.
   void put(std::string_view key, std::int32_t value) {
     if ((count_ + 1) * 2 > slots_.size()) grow();
     const std::uint32_t hash = hash_of(key);

@@ -126,7 +126,7 @@ Result<TokenizerParts> sentence_parts(const GgufHeader& header) {
   return parts;
 }
 
-// A missing key means the same as in llama.cpp.
+// Reads the parts of a unigram tokenizer. A missing key means the same as in llama.cpp.
 Result<TokenizerParts> unigram_parts(const GgufHeader& header) {
   TokenizerParts parts;
   TROUPE_ASSIGN_OR_RETURN(const GgufTokens tokens, load_token_texts(header));

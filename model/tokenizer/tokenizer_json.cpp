@@ -101,7 +101,8 @@ Result<std::unique_ptr<const WordModel>> read_word_piece(const json& model,
   return std::unique_ptr<const WordModel>(std::move(made));
 }
 
-// The tokens that a text never has, because only a chat template or a post_processor writes them.
+// Returns the tokens that a text never has, because only a chat template or a post_processor writes
+// them.
 std::set<std::string_view> markup_of(const TokenTable& table) {
   std::set<std::string_view> markup;
   for (const NamedToken& added : table.added())

@@ -202,7 +202,7 @@ bool names_token(const std::string& key) {
   return key.ends_with("_token") && !key.starts_with("add_");
 }
 
-// The special tokens that a merged configuration names, in the order in which they get ids.
+// Returns the special tokens that a merged configuration names, in the order in which they get ids.
 std::vector<json> special_tokens(const json& merged) {
   static constexpr const char* kNamed[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                            "pad_token", "cls_token", "mask_token"};

@@ -24,7 +24,7 @@ struct Adapter {
   Parameter up;    // B
   std::size_t rank() const { return up.spec.columns; }
 
-  // The value of A at (row of `rank`, input) or of B at (output, column of `rank`).
+  // Returns the value of A at (row of `rank`, input) or of B at (output, column of `rank`).
   float& a(std::size_t row, std::size_t input) { return at(down, input, row); }
   float& b(std::size_t output, std::size_t column) { return at(up, output, column); }
 

@@ -32,7 +32,7 @@ std::string module_name(const ModelConfig& config, const TensorSpec& spec, bool 
   return kPeftModulePrefix + (is_bare ? hf_bare_module(config, spec) : hf_module(config, spec));
 }
 
-// The two tensors of an adapter.
+// Returns the two tensors of an adapter.
 std::pair<HfTensor, HfTensor> tensors_of(const ModelConfig& config, const TensorSpec& target,
                                          const Adapter& adapter, const std::string& module) {
   HfTensor a, b;
@@ -47,7 +47,7 @@ std::pair<HfTensor, HfTensor> tensors_of(const ModelConfig& config, const Tensor
   return {std::move(a), std::move(b)};
 }
 
-// The tensors of the model that are trained in full, such as a classifier.
+// Returns the tensors of the model that are trained in full, such as a classifier.
 std::vector<HfTensor> trained_tensors(const ModelConfig& config, const Parameters& parameters) {
   std::vector<HfTensor> found;
   for (HfTensor& tensor : hf_tensors(config, parameters)) {

@@ -55,7 +55,7 @@ class Contrast {
     for (std::size_t i = mine.begin; i < mine.end; ++i) body(i);
   }
 
-  // The text that is candidate j: positives come first.
+  // Returns the text that is candidate j: positives come first.
   std::size_t text_of(std::size_t j) const {
     if (j < anchors_) return j * group_ + 1;
     const std::size_t negative = j - anchors_, each = group_ - 2;

@@ -91,8 +91,8 @@ struct ChoiceRows {
 //   Errors: as read_data_rows.
 Result<ChoiceRows> read_choice_rows(const std::filesystem::path& path);
 
-// Makes an example of the prompt followed by one choice, in which only the choice is predicted: the
-// tokens from the first one on in which the whole text differs from the prompt alone.
+// Makes an example of the prompt followed by one choice, in which only the choice is predicted. The
+// choice begins at the first token in which the whole text differs from the prompt alone.
 //   Errors: kBadData if the choice adds no token, or there is no token before it.
 Result<Example> choice_example(const ChoiceRow& row, std::size_t choice,
                                const Tokenizer& tokenizer);

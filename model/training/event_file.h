@@ -57,7 +57,7 @@ class EventFile {
   Status write(std::uint64_t step, std::span<const EventValue> values, double wall_time);
   // Flushes the file to the disk, so that it survives a crash of the machine.
   Status sync();
-  // The length of the file, which consists of whole records.
+  // Returns the length of the file, which consists of whole records.
   std::uint64_t bytes() const { return bytes_; }
 
  private:

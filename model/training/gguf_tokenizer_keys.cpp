@@ -34,7 +34,7 @@ std::string type_of(const json& step) {
              : "";
 }
 
-// The pattern of GPT-2, for which a ByteLevel step with use_regex stands.
+// Returns the pattern of GPT-2, for which a ByteLevel step with use_regex stands.
 std::string gpt2_pattern() {
   return std::string(pre_tokenizer_patterns("gpt-2")->patterns.front());
 }

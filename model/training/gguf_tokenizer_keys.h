@@ -20,7 +20,7 @@ Status add_gguf_tokenizer(const GgufHeader& folder, std::size_t vocabulary, Gguf
 // The next two functions are parts of add_gguf_tokenizer that the tokenizers of encoders share
 // (gguf_encoder_tokenizer.h). `file` is tokenizer.json. The first one adds the texts and the types
 // of all ids.
-//   Errors: kFailedPrecondition if there are more than rows. It may throw the exceptions of the
+//   Errors: kFailedPrecondition if there are more ids than rows. It may throw the exceptions of the
 //   JSON library.
 Status add_gguf_tokens(const nlohmann::json& file, std::size_t vocabulary, GgufMetadata* out);
 // The second one adds a byte-level BPE, but no ids of marks. The errors are those of the two

@@ -28,7 +28,7 @@ struct HeadMemory {
   std::uint8_t* hits = nullptr;               // (S): 1 if the target has the largest logit
 };
 
-// The number of columns of logits that lie together: a vocabulary is cut into blocks.
+// Returns the number of columns of logits that lie together: a vocabulary is cut into blocks.
 inline std::size_t logit_block(const ModelConfig& config) {
   return config.gives_tokens() ? kVocabularyBlock : config.labels;
 }
@@ -48,7 +48,7 @@ inline std::size_t slice_rows(const ModelConfig& config, std::size_t targets, bo
   return (targets + slices - 1) / slices;
 }
 
-// The slot of the matrix that turns a decoder's rows into logits.
+// Returns the slot of the matrix that turns a decoder's rows into logits.
 inline std::size_t output_slot(const ModelConfig& config) {
   return config.tied_embedding ? kTokenEmbedding : kOutput;
 }

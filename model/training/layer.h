@@ -57,7 +57,7 @@ struct LayerWorkspace {
 inline bool is_first_only(const ModelConfig& config, std::size_t layer) {
   return !config.has_row_logits() && config.labels > 0 && layer + 1 == config.layers;
 }
-// The number of rows that leave a layer.
+// Returns the number of rows that leave a layer.
 inline std::size_t rows_out(const ModelConfig& config, const MicroBatch& batch, std::size_t layer) {
   return is_first_only(config, layer) ? batch.examples.size() : batch.rows;
 }

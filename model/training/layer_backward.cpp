@@ -258,7 +258,7 @@ class Backward : public LayerView {
                         batch.all.repeated(config.kv_heads));
   }
 
-  // The transpose of a rotation is the rotation by the opposite angle.
+  // Rotates back: the transpose of a rotation is the rotation by the opposite angle.
   void rotate_back(float* heads, std::size_t count, std::size_t position) {
     if (config.rotary_dim == 0) return;
     const float* cos_sin = step.rope.at(position);

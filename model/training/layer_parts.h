@@ -29,7 +29,7 @@ class LayerView {
     return step.parameters.weights().layers[layer][slot];
   }
   Parameter* parameter(std::size_t slot) const { return step.parameters.find(layer, slot); }
-  // The parameter of a slot if it is trained, else nullptr.
+  // Returns the parameter of a slot if it is trained, else nullptr.
   Parameter* trained(std::size_t slot) const { return step.parameters.trained(layer, slot); }
   Adapter* adapter(std::size_t slot) const { return step.parameters.adapter(layer, slot); }
   // out = W x + bias, or out += it, for the matrix and the bias of a slot, with its adapter.
@@ -50,7 +50,7 @@ class LayerView {
   void gather_first(const float* from, float* to) const;
   // Copies this thread's share of `count` values. No barrier.
   void copy_share(const float* from, float* to, std::size_t count) const;
-  // The pages of an example's keys and values in this layer.
+  // Returns the pages of an example's keys and values in this layer.
   std::vector<const std::byte*> pages(std::size_t example) const;
   std::byte* page(std::size_t example, std::size_t position) const {
     return keep.pages + step.page_offsets[example][position / kernels::kPageKeys];

@@ -26,7 +26,7 @@ constexpr std::array<std::pair<std::size_t, std::string_view>, 7> kShortNames{{{
                                                                                {kUp, "up"},
                                                                                {kDown, "down"}}};
 
-// The matrices of the layers, in the model's order.
+// Returns the matrices of the layers, in the model's order.
 std::vector<TensorSpec> linear_tensors(const ModelConfig& config) {
   std::vector<TensorSpec> specs = stage_tensors(config, {0, config.layers});
   std::erase_if(specs,

@@ -36,7 +36,7 @@ void freeze_for_adapters(Parameters& parameters);
 //   Errors: as lora_targets.
 Status add_lora(const ModelConfig& config, const LoraOptions& options, Parameters& parameters);
 
-// The matrices that the options name, each once, in the model's order.
+// Returns the matrices that the options name, each once, in the model's order.
 //   Errors: kInvalidArgument naming a target that the model does not have, with those it has, or a
 //   matrix for which the rank is too large.
 Result<std::vector<TensorSpec>> lora_targets(const ModelConfig& config, const LoraOptions& options);
@@ -44,7 +44,7 @@ Result<std::vector<TensorSpec>> lora_targets(const ModelConfig& config, const Lo
 // Returns the name of a layer's matrix in the model's folder without the prefix of the layer:
 // "self_attn.q_proj".
 std::string lora_module(const ModelConfig& config, const TensorSpec& spec);
-// The matrices of the layers that can have an adapter, by lora_module, each once.
+// Returns the matrices of the layers that can have an adapter, by lora_module, each once.
 std::vector<std::string> lora_modules(const ModelConfig& config);
 
 // Adds all adapters onto the weights, on all threads, and leaves them without effect (B is zero).

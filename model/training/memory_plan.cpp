@@ -19,9 +19,9 @@ std::uint64_t floats_of(const TensorSpec& spec) {
   return spec.rows == 0 ? spec.columns : padded(spec.rows) * spec.columns;
 }
 
-// The bytes of a tensor in memory: in the format of its file, if there is a header and the format
-// is kept, else in f32. `copied` becomes the largest number of floats into which a matrix that is
-// not f32 is copied.
+// Returns the bytes of a tensor in memory: in the format of its file, if there is a header and the
+// format is kept, else in f32. `copied` becomes the largest number of floats into which a matrix
+// that is not f32 is copied.
 std::uint64_t weight_bytes(const TensorSpec& spec, const GgufHeader* header,
                            std::uint64_t* copied) {
   const TensorInfo* info =
@@ -34,7 +34,7 @@ std::uint64_t weight_bytes(const TensorSpec& spec, const GgufHeader* header,
          (spec.whole != 0 ? spec.whole : spec.rows);
 }
 
-// The examples that need the most memory together.
+// Returns the examples that need the most memory together.
 std::vector<Example> longest_batch(const std::vector<Example>& examples, std::size_t count) {
   std::vector<const Example*> sorted;
   for (const Example& example : examples) sorted.push_back(&example);

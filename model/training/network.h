@@ -86,7 +86,7 @@ class Network {
   void add_example_losses(const MicroBatch& micro, std::vector<double>* losses) const;
   std::vector<float> dense_logits(const MicroBatch& micro) const;
   bool trains_embeddings();
-  // The first layer in which something is trained, or the number of layers.
+  // Returns the first layer in which something is trained, or the number of layers.
   std::size_t first_trained_layer();
   void add_embedding_gradients(std::span<const Example> batch, std::span<const float> gradients);
   // Says whether the logits of all target rows must lie in memory at once (slice_rows in head.h).
@@ -94,7 +94,7 @@ class Network {
   void lay_out(const MicroBatch& micro, Pass pass);
   void run_micro_batch(const MicroBatch& micro, Pass pass, const float* dpooled,
                        float* embedding_gradients);
-  // The logits of a micro-batch's target rows, in blocks, until the next call.
+  // Returns the logits of a micro-batch's target rows, in blocks, until the next call.
   float* micro_logits(const MicroBatch& micro);
   // Computes the loss of a micro-batch and its gradient, from the layers' result to dx.
   void run_head(Pass pass, const float* dpooled, int thread);

@@ -92,7 +92,8 @@ class NewModel final : public TensorSource {
   std::map<std::string, Tensor, std::less<>> tensors_;
 };
 
-// The texts of a tokenizer in the form that a header has, and the ids at which generation ends.
+// Returns the texts of a tokenizer in the form that a header has, and the ids at which generation
+// ends.
 Result<GgufMetadata> tokenizer_texts(const fs::path& path) {
   GgufMetadata texts;
   std::error_code error;
@@ -159,7 +160,7 @@ TensorInfo f32_tensor(const std::string& name, std::vector<std::uint64_t> shape)
   return info;
 }
 
-// The tensors that show the family's reader what the model has.
+// Returns the tensors that show the family's reader what the model has.
 std::vector<TensorInfo> telling_tensors(const ModelConfig& config) {
   const std::uint64_t channels = config.channels;
   std::vector<TensorInfo> tensors = {

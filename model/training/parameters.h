@@ -28,7 +28,8 @@ class Parameters {
   const StageWeights& weights() const { return *weights_; }
   std::vector<Parameter>& all() { return parameters_; }
   const std::vector<Parameter>& all() const { return parameters_; }
-  // The parameter of a layer's slot or, with kNoLayer, of an end; nullptr if the model has none.
+  // Returns the parameter of a layer's slot or, with kNoLayer, of an end; nullptr if the model has
+  // none.
   Parameter* find(std::size_t layer, std::size_t slot);
   // Does the same, but returns nullptr for a frozen one, too.
   Parameter* trained(std::size_t layer, std::size_t slot) {
@@ -36,9 +37,11 @@ class Parameters {
     return found != nullptr && found->trained ? found : nullptr;
   }
   std::size_t count() const;  // number of values of the model, adapters not included
-  // The tensors that are trained: those of the model in the order of all(), then those of adapters.
+  // Returns the tensors that are trained: those of the model in the order of all(), then those of
+  // adapters.
   std::vector<Parameter*> trained();
-  // The SHA-256 of all values, in the order of all(), then of adapters(), as 64 hexadecimal digits.
+  // Returns the SHA-256 of all values, in the order of all(), then of adapters(), as 64 hexadecimal
+  // digits.
   std::string sha256() const;
 
   // Freezes every tensor of the model.
@@ -46,14 +49,15 @@ class Parameters {
   // Adds an adapter to a matrix that has none yet.
   void add(std::unique_ptr<Adapter> adapter);
   const std::vector<std::unique_ptr<Adapter>>& adapters() const { return adapters_; }
-  // The adapter of a layer's matrix; nullptr if it has none, or adapters are switched off.
+  // Returns the adapter of a layer's matrix; nullptr if it has none, or adapters are switched off.
   Adapter* adapter(std::size_t layer, std::size_t slot);
   // With adapters switched off, the model computes as if it had none. Not inside a step.
   void switch_adapters(bool on) { adapters_on_ = on; }
-  // The number of values of the largest matrix that is not f32, or 0 if all are f32. Of the token
-  // embedding and the output, only `block_rows` rows count, because they are used in such blocks.
+  // Returns the number of values of the largest matrix that is not f32, or 0 if all are f32. Of the
+  // token embedding and the output, only `block_rows` rows count, because they are used in such
+  // blocks.
   std::size_t quantized_floats_max(std::size_t block_rows) const;
-  // The largest rank of the adapters; 0: there are none.
+  // Returns the largest rank of the adapters; 0: there are none.
   std::size_t rank_max() const;
 
  private:

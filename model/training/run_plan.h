@@ -30,7 +30,7 @@ class RunPlan {
   std::uint64_t steps_per_epoch() const { return steps_per_epoch_; }
   std::uint64_t epoch_of(std::uint64_t step) const { return step / steps_per_epoch_; }
   double learning_rate(std::uint64_t step) const { return options_.schedule.at(step); }
-  // The numbers of the examples of a step's batch, in order.
+  // Returns the numbers of the examples of a step's batch, in order.
   std::vector<std::size_t> batch(std::uint64_t step);
 
  private:

@@ -42,7 +42,7 @@ struct SumPart {
 class SumPlan {
  public:
   explicit SumPlan(std::span<const Leaf> leaves);
-  // The steps of examples [begin, end) of the global batch.
+  // Returns the steps of examples [begin, end) of the global batch.
   SumPart part(std::size_t begin, std::size_t end) const;
   bool empty() const { return steps_.empty(); }
 

@@ -17,13 +17,13 @@ void grow(AlignedBuffer* buffer, std::size_t floats) {
   if (buffer->bytes() < floats * sizeof(float)) *buffer = AlignedBuffer(floats * sizeof(float));
 }
 
-// The width of the widest rows that a product of the step takes or gives.
+// Returns the width of the widest rows that a product of the step takes or gives.
 std::size_t widest_row(const ModelConfig& config, std::size_t rank) {
   return std::max({config.channels, config.heads * config.head_dim, config.ffn_channels,
                    config.labels, rank, std::min(config.outputs(), kVocabularyBlock)});
 }
 
-// The floats of a thread's scratch.
+// Returns the floats of a thread's scratch.
 std::size_t thread_scratch(const ModelConfig& config, std::size_t rows, std::size_t longest) {
   kernels::AttentionArgs args;
   args.heads = config.heads;

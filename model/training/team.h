@@ -87,7 +87,7 @@ class Team {
   std::size_t panels_columns_ = 0;
 };
 
-// The floats that Team::reserve makes for `threads` threads.
+// Returns the floats that Team::reserve makes for `threads` threads.
 std::size_t team_scratch_floats(const ModelConfig& config, int threads, std::size_t rows,
                                 std::size_t longest, std::size_t rank);
 

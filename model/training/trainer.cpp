@@ -112,8 +112,8 @@ Status check_teacher(const ModelConfig& config, const TrainerOptions& options) {
   return Status::ok();
 }
 
-// The pooler and the classifier are not read by an encoder's mean, nor by the head that predicts
-// masked tokens.
+// Freezes the pooler and the classifier, which neither an encoder's mean reads nor the head that
+// predicts masked tokens.
 void freeze_head(Parameters& parameters) {
   for (const std::size_t slot :
        {kPooler, kPoolerBias, kPoolerNorm, kPoolerNormBias, kClassifier, kClassifierBias})

@@ -76,20 +76,20 @@ class Trainer {
   // Computes the loss of a batch, in micro-batches. `applied` stays false.
   Result<StepReport> evaluate(std::span<const Example> batch);
 
-  // The number of examples that belong together in a batch: the two of a preference, or an anchor
-  // with its positive and negatives; otherwise 1.
+  // Returns the number of examples that belong together in a batch: the two of a preference, or an
+  // anchor with its positive and negatives; otherwise 1.
   std::size_t group() const {
     return pools() ? contrastive_.group() : preference_beta_ != 0.0 ? 2 : 1;
   }
 
-  // The network and its parameters after every step so far: this call makes the updates that the
-  // optimizer has postponed (Optimizer::catch_up).
+  // Returns the network and its parameters after every step so far: this call makes the updates
+  // that the optimizer has postponed (Optimizer::catch_up).
   Network& network() {
     optimizer_.catch_up(network_->parameters().trained(), device_.pool());
     return *network_;
   }
   Parameters& parameters() { return network().parameters(); }
-  // The SHA-256 of the teacher's weights; "none" without one.
+  // Returns the SHA-256 of the teacher's weights; "none" without one.
   std::string teacher_sha256() const {
     return teacher_ == nullptr ? "none" : teacher_->parameters().sha256();
   }

@@ -26,8 +26,8 @@ constexpr std::size_t kAttentionRows = 32;
 // are several rows.
 constexpr std::size_t kAdapterFloats = 16384;
 
-// The number of keys is rounded up, so that a growing sequence does not resize the scratch memory
-// at every token.
+// Rounds up to a multiple of `unit`. The number of keys is rounded up so that a growing sequence
+// does not resize the scratch memory at every token.
 std::size_t round_up(std::size_t value, std::size_t unit) {
   return (value + unit - 1) / unit * unit;
 }

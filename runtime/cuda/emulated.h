@@ -127,7 +127,7 @@ inline Block*& block() {
   return now;
 }
 
-// The fibers of this host thread.
+// Returns one of the fibers of this host thread.
 inline Fiber* fiber_of(unsigned thread) {
   static thread_local std::vector<std::unique_ptr<Fiber>> fibers;
   while (fibers.size() <= thread) fibers.push_back(std::make_unique<Fiber>());
@@ -226,8 +226,8 @@ inline std::vector<unsigned> in_order(unsigned count, unsigned together, std::mt
   return order;
 }
 
-// The first thread in order that can continue always does: a warp runs as far as it can before a
-// later one takes a step, which uncovers a missing barrier on either side.
+// Runs a block. The first thread in order that can continue always does: a warp runs as far as it
+// can before a later one takes a step, which uncovers a missing barrier on either side.
 inline void run_block(Block& b, std::mt19937& random) {
   b.threads.resize(b.count);
   b.warps.resize(b.count / kLanes);
@@ -298,7 +298,7 @@ inline std::uint32_t as_bits(float value) {
   std::memcpy(&bits, &value, 4);
   return bits;
 }
-// The result of the hardware's conversion. It is written independently of
+// Returns the result of the hardware's conversion. It is written independently of
 // runtime/numerics/half.cpp, with which a test compares it.
 inline float from_half(std::uint16_t bits) {
   const std::uint32_t sign = (bits & 0x8000u) << 16, exponent = bits >> 10 & 31u;
@@ -355,8 +355,8 @@ inline bool is_out_of_memory(Error error) { return error == kOutOfMemory; }
 inline Error use_device(int) { return 0; }
 inline Error make_stream(Stream*) { return 0; }
 inline void end_stream(Stream) {}
-// The error that a call of this thread returned last. As in the CUDA runtime, it stays until
-// last_error() returns it.
+// Returns the error that a call of this thread returned last. As in the CUDA runtime, it stays
+// until last_error() returns it.
 inline Error& kept_error() {
   static thread_local Error error = 0;
   return error;

@@ -86,7 +86,8 @@ class Program final : public StageProgram {
     return step.logits.size() + step.best.size();
   }
 
-  // The table of blocks comes last, and only the part that the step uses is sent.
+  // Lays out the parameters. The table of blocks comes last, and only the part that the step uses
+  // is sent.
   Parameters lay_out_parameters(const DeviceStep& step, Layout& layout) const {
     Parameters parameters;
     parameters.rows = layout.take<DeviceRow>(step.rows.size());

@@ -36,7 +36,7 @@ class Device {
   int threads() const { return pool_->threads(); }
   const kernels::Kernels& kernels() const { return *kernels_; }
   Accelerator* accelerator() const { return accelerator_.get(); }  // nullptr: the device has none
-  // The name of what computes the layers: "cpu", or the accelerator's name.
+  // Returns the name of what computes the layers: "cpu", or the accelerator's name.
   std::string name() const { return accelerator_ ? accelerator_->name() : "cpu"; }
 
  private:

@@ -13,8 +13,8 @@ enum class Isa { kScalar, kAvx2, kAvx512 };  // kAvx512: with VNNI; other CPUs t
 std::string_view isa_name(Isa isa);          // "scalar", "avx2", "avx512"
 std::optional<Isa> isa_from_name(std::string_view name);
 bool isa_supported(Isa isa);  // by this build and this CPU
-// The widest supported target, or what TROUPE_ISA asks for (kInvalidArgument: unknown name, or
-// not supported by this CPU).
+// Returns the widest supported target, or what TROUPE_ISA asks for (kInvalidArgument: unknown name,
+// or not supported by this CPU).
 Result<Isa> choose_isa();
 
 }  // namespace troupe::kernels

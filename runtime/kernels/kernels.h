@@ -57,8 +57,8 @@ struct AttentionArgs {
     const std::size_t next = position + row + window;  // the first key behind the window
     return window == 0 || next > bidirectional_keys ? bidirectional_keys - 1 : next - 1;
   }
-  // The value that is added to the score of `key`. It lies beside those of the other keys within
-  // the reach.
+  // Returns the value that is added to the score of `key`. It lies beside those of the other keys
+  // within the reach.
   float relative_bias(std::size_t head, std::size_t row, std::size_t key) const {
     const std::size_t at = position + row;
     const std::size_t place = key >= at ? relative_reach + std::min(key - at, relative_reach)

@@ -89,8 +89,9 @@ void tighten_memory(const fs::path& folder, bool v2, CgroupLimits* limits) {
   limits->memory_group = folder.string();
 }
 
-// The folder that holds the groups of a v1 controller: hierarchies are mounted under the names of
-// all their controllers, "cpu,cpuacct", and some systems have only a link for each of them.
+// Returns the folder that holds the groups of a v1 controller: hierarchies are mounted under the
+// names of all their controllers, "cpu,cpuacct", and some systems have only a link for each of
+// them.
 fs::path hierarchy(const fs::path& root, const std::string& controllers, const char* controller) {
   std::error_code error;
   const fs::path together = root / controllers;

@@ -19,9 +19,9 @@ struct CgroupLimits {  // an absent value means no limit
   std::optional<double> cpus;  // CPU time per unit of time, such as 1.5
 };
 
-// The tightest limits on the path from this process's control group up to the root: memory.max and
-// cpu.max in v2, memory.limit_in_bytes and cpu.cfs_quota_us in v1. A file that cannot be read or
-// understood sets no limit. What is in use comes from memory.current (v2) or
+// Returns the tightest limits on the path from this process's control group up to the root:
+// memory.max and cpu.max in v2, memory.limit_in_bytes and cpu.cfs_quota_us in v1. A file that
+// cannot be read or understood sets no limit. What is in use comes from memory.current (v2) or
 // memory.usage_in_bytes (v1), minus the inactive files of memory.stat. Tests pass other paths.
 CgroupLimits cgroup_limits(const std::filesystem::path& groups = "/proc/self/cgroup",
                            const std::filesystem::path& root = "/sys/fs/cgroup");

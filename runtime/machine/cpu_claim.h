@@ -17,7 +17,8 @@ struct CpuClaim {
   std::vector<FileLock> locks;  // held as long as the claim lives
 };
 
-// The folder of the lock files: /run/user/UID/troupe, or else /tmp/troupe-UID, made with mode 0700.
+// Returns the folder of the lock files: /run/user/UID/troupe, or else /tmp/troupe-UID, made with
+// mode 0700.
 //   Errors: kPermissionDenied (other users may enter the folder under /tmp).
 Result<std::filesystem::path> cpu_claim_folder();
 
@@ -25,7 +26,7 @@ Result<std::filesystem::path> cpu_claim_folder();
 // Claims all of them or none.
 CpuClaim claim_cpus(int count, const std::filesystem::path& folder);
 
-// The CPUs of this thread's affinity mask, with the first hyper-thread of each core first.
+// Returns the CPUs of this thread's affinity mask, with the first hyper-thread of each core first.
 std::vector<int> allowed_cpus();
 
 // The number of CPUs that this process may use: its affinity mask, capped by the control group's

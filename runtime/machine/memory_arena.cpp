@@ -59,8 +59,8 @@ class Chunk {
     return out;
   }
 
-  // The smallest gap that is large enough, or nullptr. KV pages are given back and taken again, and
-  // have one size.
+  // Returns the smallest gap that is large enough, or nullptr. KV pages are given back and taken
+  // again, and have one size.
   std::byte* take_gap(std::size_t bytes) {
     const auto gap = by_size_.lower_bound({bytes, nullptr});
     if (gap == by_size_.end()) return nullptr;

@@ -13,7 +13,7 @@ namespace troupe {
 struct MachineMemory {
   std::uint64_t total_bytes = 0, available_bytes = 0;
 };
-// The values in /proc/meminfo; zeros if it cannot be read.
+// Returns the values in /proc/meminfo; zeros if it cannot be read.
 MachineMemory machine_memory();
 
 // The memory for layers, keys and values that this process offers unless it is told another number.
@@ -30,8 +30,8 @@ MemoryOffer memory_offer(const std::filesystem::path& groups = "/proc/self/cgrou
 // Its bytes alone.
 std::uint64_t offered_memory();
 
-// The bytes of address space that RLIMIT_AS (`ulimit -v`) leaves this process; absent if it sets no
-// limit.
+// Returns the bytes of address space that RLIMIT_AS (`ulimit -v`) leaves this process; absent if it
+// sets no limit.
 std::optional<std::uint64_t> address_space_left();
 
 // Gives freed memory of the heap back to the system. The C library would keep it, so that a daemon
@@ -39,7 +39,7 @@ std::optional<std::uint64_t> address_space_left();
 // wait to allocate.
 void give_back_free_memory();
 
-// The most memory that this process ever had resident (VmHWM).
+// Returns the most memory that this process ever had resident (VmHWM).
 std::uint64_t resident_bytes_max();
 
 }  // namespace troupe

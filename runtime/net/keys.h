@@ -49,7 +49,7 @@ KeyPair make_key_pair();  // random
 KeyPair key_pair_from_seed(const std::array<std::uint8_t, 32>& seed);
 std::string to_z85(const PublicKey& key);  // 40 characters
 Result<PublicKey> key_from_z85(const std::string& text);
-// The 8 hexadecimal digits that name a key to people.
+// Returns the 8 hexadecimal digits that name a key to people.
 std::string key_id(const PublicKey& key);
 std::uint64_t random_u64();  // never 0
 

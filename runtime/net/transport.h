@@ -142,7 +142,7 @@ class Transport {
   virtual Status send(const PublicKey& peer, Channel channel, OutFrame frame) = 0;
   virtual void set_cluster(std::uint64_t cluster) = 0;  // learnt at enrolment
   virtual Counters counters() const = 0;
-  // The control endpoint that was bound. (There is no port 0 that lets the system choose.)
+  // Returns the control endpoint that was bound. (There is no port 0 that lets the system choose.)
   virtual std::optional<Endpoint> bound() const = 0;
 };
 

@@ -7,11 +7,11 @@ namespace troupe {
 
 // 1 / (1 + exp(-x)).
 float sigmoid_bits(float x);
-// The derivative of x sigmoid(x), given s = sigmoid(x): s (1 + x (1 - s)).
+// Returns the derivative of x sigmoid(x), given s = sigmoid(x): s (1 + x (1 - s)).
 float silu_slope_bits(float x, float s);
-// The derivative of gelu_tanh_bits.
+// Returns the derivative of gelu_tanh_bits.
 float gelu_tanh_slope_bits(float x);
-// The derivative of gelu_erf_bits.
+// Returns the derivative of gelu_erf_bits.
 float gelu_erf_slope_bits(float x);
 
 }  // namespace troupe

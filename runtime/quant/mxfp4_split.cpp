@@ -48,8 +48,8 @@ struct Mxfp4Split {
       write_block(in + i * kFileBytes, kUnscaledExponent, out + i * kMxfp4Bytes);
   }
 
-  // A scale is a power of two, so its exponent says everything; 2^-127, the smallest scale, has the
-  // exponent 0.
+  // Takes the scales as exponents: a scale is a power of two, so its exponent says everything;
+  // 2^-127, the smallest scale, has the exponent 0.
   static void repack_scaled(const std::byte* in, std::size_t columns, const float* scales,
                             std::size_t scale_columns, std::byte* out) {
     for (std::size_t i = 0; i < columns / kElements; ++i) {

@@ -15,7 +15,7 @@ namespace troupe {
 // Reads such a file.
 //   Errors: those of read_file; kBadData (it is not a JSON object within bounds).
 Result<nlohmann::json> read_json_file(const std::filesystem::path& path, std::size_t bytes_max);
-// The failure of a field that is absent or wrong.
+// Returns the failure of a field that is absent or wrong.
 Status bad_field(const std::filesystem::path& path, const char* field);
 
 // Returns false if the field is absent, of another type, or a number that does not fit.

@@ -100,7 +100,8 @@ double worst_difference(const std::vector<float>& a, const std::vector<float>& b
 const std::vector<std::string> kFolders{"roberta", "xlm_roberta", "distilbert", "mpnet",
                                         "modernbert"};
 
-// The tolerance is for f32 sums in another order than PyTorch's, whose values are near 8 at most.
+// Compares with PyTorch. The tolerance is for f32 sums in another order than PyTorch's, whose
+// values are near 8 at most.
 void compare(const Encoder& tiny) {
   ModelConfig bare = tiny.config;
   bare.labels = 0;

@@ -117,7 +117,7 @@ std::vector<float> classify(const std::vector<std::unique_ptr<Stage>>& stages,
   return output.logits;
 }
 
-// The texts of the recorded BERT input, without their padding.
+// Returns the texts of the recorded BERT input, without their padding.
 std::vector<std::vector<TokenId>> bert_texts(const Tiny& tiny) {
   const auto mask = read_tensor<std::int64_t>(tiny.expected, "attention_mask");
   std::vector<std::vector<TokenId>> texts{tiny.row(0), tiny.row(1)};

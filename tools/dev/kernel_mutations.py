@@ -1,5 +1,5 @@
 """Faults put into the GPU's kernels, each of which the tests on the emulation must notice.
-mutations.py reads them; a row of this table is a row of its table."""
+mutations.py reads them; a row of this table has the form of a row there."""
 
 ATTENTION = "cuda: attention has the oracle's bits"
 BEST = "cuda: the best id is the first of the largest logits"

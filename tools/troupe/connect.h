@@ -9,7 +9,7 @@
 
 namespace troupe::tools {
 
-// The address to connect to; "" means this process.
+// Returns the address to connect to; "" means this process.
 Result<std::string> choose_cluster(const std::string& home, const std::string& flag);
 
 struct OpenCluster {

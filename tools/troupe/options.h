@@ -20,7 +20,7 @@ struct CommonOptions {
 };
 // Reads a whole number: digits alone (so not "1e3"), and no more than 64 bits hold.
 std::optional<std::uint64_t> read_whole_number(std::string_view text);
-// A check for options: such a number from `least` to `most`.
+// Returns a check for options: such a number from `least` to `most`.
 CLI::Validator whole_number(std::uint64_t least, std::uint64_t most);
 
 void add_common_options(CLI::App& app, CommonOptions& options);

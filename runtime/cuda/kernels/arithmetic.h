@@ -45,8 +45,8 @@ __device__ inline float from_bfloat(std::uint16_t bits) {
   return as_float(static_cast<std::uint32_t>(bits) << 16);
 }
 
-// The sum of 16 partial sums, which lanes i and i + 16 of a warp both hold as partial sum i, by the
-// lane rule's tree. Every lane gets it: a + b and b + a are the same number.
+// Returns the sum of 16 partial sums, which lanes i and i + 16 of a warp both hold as partial sum
+// i, by the lane rule's tree. Every lane gets it: a + b and b + a are the same number.
 __device__ inline float tree_sum(float partial) {
   for (int apart = 8; apart > 0; apart /= 2) partial += __shfl_xor_sync(kWholeWarp, partial, apart);
   return partial;

@@ -19,7 +19,7 @@ struct RowScales {
     for (int i = 0; i < kWords; ++i) words[i] = load<std::uint32_t>(scales + 64 * i + 4 * row);
   }
   __device__ unsigned byte(int j) const { return words[j / 4] >> 8 * (j % 4) & 0xffu; }
-  // The scale of run j of 32 weights.
+  // Returns the scale of run j of 32 weights.
   __device__ int scale(int j) const {
     if constexpr (L::kScales == quant::Scales::kRunBytes) return static_cast<std::int8_t>(byte(j));
     const int shift = 8 * (j % 4);
@@ -31,7 +31,7 @@ struct RowScales {
     if (j < 4) return static_cast<int>(words[1] >> shift & 63u);
     return static_cast<int>((words[2] >> (shift + 4) & 15u) | (words[1] >> (shift + 6) & 3u) << 4);
   }
-  // The scale of half-run j of 16 weights.
+  // Returns the scale of half-run j of 16 weights.
   __device__ int half_scale(int j) const {
     if constexpr (L::kScales == quant::Scales::kSixLess32) {
       return static_cast<int>((byte(j % 8) >> j / 8 * 4 & 15u) | (byte(8 + j % 4) >> j / 4 * 2 & 3u)

@@ -47,7 +47,7 @@ HWY_INLINE void store_f16(Floats value, void* to) {
 #endif
 }
 
-// The lane rule's tree: partial sums are added 8, 4, 2, 1 apart.
+// Adds partial sums by the lane rule's tree: 8, 4, 2, 1 apart.
 HWY_INLINE float tree_sum(const Floats (&partial)[kParts]) {
   alignas(64) float lanes[16];
   for (std::size_t p = 0; p < kParts; ++p) hn::Store(partial[p], kFloat, lanes + p * kLanes);

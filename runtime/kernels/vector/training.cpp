@@ -365,8 +365,8 @@ void pack_outputs(const float* dy, std::size_t rows, std::size_t outputs, std::s
 
 }  // namespace
 
-// A pass has kGradientOutputs outputs, whose gradients stay in the second-level cache while the
-// panels are read.
+// Computes a weight gradient in passes of kGradientOutputs outputs, whose gradients stay in the
+// second-level cache while the panels are read.
 void weight_gradient(const float* panels, std::size_t columns, const float* dy, std::size_t rows,
                      std::size_t outputs, const GradientSum& sum, std::size_t group_begin,
                      std::size_t group_end, float* scratch) {

@@ -66,7 +66,7 @@ class SimNetwork {
   // port. Destroying the transport is the death of the process: its connections close.
   std::unique_ptr<Transport> open(SimHost host, const TransportOptions& options, Handlers handlers);
 
-  // The time of the next event; absent if there is none.
+  // Returns the time of the next event; absent if there is none.
   std::optional<std::int64_t> next_us() const;
   // Advances the time, and lets everything happen that is due by then.
   void advance(std::int64_t now_us);

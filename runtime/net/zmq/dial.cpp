@@ -18,7 +18,7 @@ constexpr int kDroppedMax = 3;
 constexpr std::int64_t kPacedUs = 500'000;
 constexpr int kReceiveMax = 64;
 
-// The pause, plus up to a quarter, so that many nodes do not come back at the same moment.
+// Returns the pause, plus up to a quarter, so that many nodes do not come back at the same moment.
 std::int64_t with_jitter_us(int backoff_ms) {
   const std::int64_t us = std::int64_t{backoff_ms} * 1000;
   return us + static_cast<std::int64_t>(random_u64() % static_cast<std::uint64_t>(us / 4 + 1));

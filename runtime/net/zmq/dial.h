@@ -41,7 +41,7 @@ class Dial {
   // Returns when work() is due even if nothing happens; absent if never.
   std::optional<std::int64_t> due_us() const;
   void enqueue() { send_now_ = true; }
-  // The connection is needed now: ends the pause between two attempts.
+  // Ends the pause between two attempts, because the connection is needed now.
   void hurry();
   // Sends waiting frames, on any thread that holds the transport's lock. Returns true if the
   // transport's own thread must run: frames are left, or something has arrived.

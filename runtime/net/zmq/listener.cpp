@@ -30,8 +30,8 @@ constexpr int kZapEnforceDomain = 93;
 // was revoked has the same time, because the key may be allowed again.
 constexpr std::int64_t kSilentUs = 1'000'000;
 
-// The kernel's number of a socket, which no other socket ever has; 0 if the descriptor is not a
-// socket.
+// Returns the kernel's number of a socket, which no other socket ever has; 0 if the descriptor is
+// not a socket.
 std::uint64_t cookie_of(int fd) {
   std::uint64_t cookie = 0;
   socklen_t bytes = sizeof cookie;
@@ -51,7 +51,7 @@ bool end_connection(int fd, std::uint64_t cookie) {
   return same;
 }
 
-// The number in a routing id that a ROUTER made: a zero, then 32 bits, big-endian.
+// Returns the number in a routing id that a ROUTER made: a zero, then 32 bits, big-endian.
 std::optional<std::uint32_t> number_of(std::string_view id) {
   if (id.size() != kRoutingIdBytes || id[0] != 0) return std::nullopt;
   std::uint32_t number = 0;

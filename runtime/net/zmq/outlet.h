@@ -53,13 +53,13 @@ class Directory {
   // Sets the outlet of a dial that connected again, or none while the dial is down.
   void set_dialled(const PublicKey& peer, Channel channel, std::uint64_t dial, OutletPtr outlet);
 
-  // A frame came over an accepted connection: answers now go there.
+  // Says that a frame came over an accepted connection: answers now go there.
   void spoke(const OutletPtr& outlet);
   // Returns true if it was the last accepted connection of its peer on its channel.
   bool left(const OutletPtr& outlet);
   void forget(const PublicKey& peer);
-  // The number of times that something was forgotten: after a change, a connection that spoke
-  // before must be entered again.
+  // Returns the number of times that something was forgotten: after a change, a connection that
+  // spoke before must be entered again.
   std::uint64_t forgotten() const { return forgotten_; }
 
   // Finds the connected dial, or else the accepted connection that spoke last, or else a dial under

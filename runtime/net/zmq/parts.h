@@ -17,7 +17,7 @@ struct Parts {
   static bool receive(Socket& socket, Parts& parts);
   // Reads the rest of a message whose first part was read already.
   void receive_rest(Socket& socket, bool more);
-  // The view that the gate takes; valid while the parts are.
+  // Returns the view that the gate takes; valid while the parts are.
   RawFrame raw() const;
 };
 

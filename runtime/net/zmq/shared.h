@@ -42,7 +42,7 @@ struct Shared {
   Gate gate;
   Sequences sequences;
 
-  // The frame as it goes over the wire now, with the next number of its channel.
+  // Returns the frame as it goes over the wire now, with the next number of its channel.
   SealedFrame seal(Channel channel, OutFrame frame) {
     wire::Header header = frame.header;
     if (header.cluster == 0) header.cluster = gate.cluster();

@@ -67,7 +67,7 @@ class Socket {
   bool is_open() const { return handle_ != nullptr; }
   void* get() const { return handle_; }
 
-  // The options that we set are always valid: a refusal is a broken invariant.
+  // Sets an option. Those that we set are always valid: a refusal is a broken invariant.
   void set(int option, int value);
   void set(int option, std::uint64_t value);
   void set(int option, std::int64_t value);

@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// A fetch of blobs that are not here from sources that never answer, or a fetch of no blobs.
+// Starts a fetch of blobs that are not here from sources that never answer, or a fetch of no blobs.
 std::future<Status> fetch(const bulk_actor& bulk, std::vector<model::BlobRef> blobs) {
   const auto ended = std::make_shared<std::promise<Status>>();
   const auto request = std::make_shared<FetchRequest>();
@@ -79,7 +79,7 @@ struct Asking {
     REQUIRE((*writer)->commit().is_ok());
     return sha256;
   }
-  // The answers go to this process, whose head is another.
+  // Asks for a blob. The answers go to this process, whose head is another.
   std::future<MessageType> begin(const std::string& sha256) {
     answer = {};
     net::InFrame frame;

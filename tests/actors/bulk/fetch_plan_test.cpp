@@ -17,7 +17,7 @@ net::PublicKey key(std::uint8_t n) {
   return out;
 }
 
-// The chunks that a source is asked for now; blobs start from nothing.
+// Returns the chunks that a source is asked for now; blobs start from nothing.
 std::vector<FetchPlan::Ask> asks(FetchPlan& plan, const net::PublicKey& source) {
   std::vector<FetchPlan::Ask> all;
   for (;;) {

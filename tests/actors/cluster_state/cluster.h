@@ -29,7 +29,7 @@ inline Hello hello(const std::string& name, std::uint32_t threads = 1) {
   return out;
 }
 
-// A node that offers this much memory.
+// Returns a node that offers this much memory.
 inline Hello hello_with(const char* name, std::uint64_t mib) {
   Hello out = hello(name);
   out.memory_bytes = mib << 20;

@@ -25,7 +25,7 @@ struct BareHead : net::test::Peer {
     options.version = version;
     return options;
   }
-  // The setup of a node that joins this head.
+  // Returns the setup of a node that joins this head.
   DaemonOptions joining(const TemporaryHome& home) const {
     DaemonOptions node;
     node.home = home.path;

@@ -28,7 +28,7 @@ using net::Channel;
 
 namespace {
 
-// The token of a line TOKEN@HOST:PORT.
+// Returns the token of a line TOKEN@HOST:PORT.
 net::Token token_of(const std::string& line) {
   return *net::parse_token(line.substr(0, line.find('@')));
 }

@@ -29,7 +29,7 @@ struct Head : HeadState {
   }
 
   Deployment& deployment(std::uint64_t id) { return cluster.deployments.at(id); }
-  // The deployment has loaded, and its engine was used at `used_us`.
+  // Makes a deployment serve: it has loaded, and its engine was used at `used_us`.
   RunningEngine& serve(std::uint64_t id, std::int64_t used_us = 0) {
     deployment(id).life = DeploymentLife::kReady;
     RunningEngine& engine = runs[id].engine.emplace();

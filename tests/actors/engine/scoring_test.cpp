@@ -55,7 +55,7 @@ std::map<std::uint64_t, ToldAnswer> run(EngineState& engine, TinyPath& path,
   return told;
 }
 
-// The scores by one pass over the whole prompt, without an engine.
+// Returns the scores by one pass over the whole prompt, without an engine.
 Scores by_hand(TinyPath& path, const std::vector<model::TokenId>& prompt) {
   const auto sequence = path.stage->new_sequence();
   const model::Segment segment{sequence.get(), 0, prompt.size(), model::LogitRows::kAll};

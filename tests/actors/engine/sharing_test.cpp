@@ -80,7 +80,7 @@ int rounds() {
   return text == nullptr ? 6 : std::atoi(text);
 }
 
-// The answers of requests 1 to `count`, each computed alone on stages that hold nothing.
+// Returns the answers of requests 1 to `count`, each computed alone on stages that hold nothing.
 std::map<std::uint64_t, ToldAnswer> alone(TinyPath& path, Kind kind, std::uint64_t count) {
   std::map<std::uint64_t, ToldAnswer> told;
   for (std::uint64_t id = 1; id <= count; ++id) {

@@ -98,7 +98,7 @@ struct TinyPath {
     }
     return done;
   }
-  // The memory of one block in all layers.
+  // Returns the memory of one block in all layers.
   std::uint64_t block_bytes() const {
     return config.layers *
            kernels::kv_page_bytes(kernels::KvType::kF32, config.kv_heads, config.head_dim);

@@ -143,7 +143,7 @@ TEST_CASE("turns: weights hold where answers outgrow the memory that they began 
     next.max_tokens = 900;
     load.admit(next);
   };
-  // All start at once, and those of the light key have the smaller numbers.
+  // All requests start at once, and those of the light key have the smaller numbers.
   for (const char* owner : {"light", "heavy"}) {
     for (int i = 0; i < 8; ++i) admit(owner);
   }

@@ -19,7 +19,7 @@ std::string encoded(const Message& message) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// The manifest as an earlier release had it: the hash of the file is the model.
+// Returns the manifest as an earlier release had it: the hash of the file is the model.
 model::Manifest as_before(model::Manifest manifest) {
   manifest.model = manifest.file_sha256;
   return manifest;
@@ -56,7 +56,7 @@ struct Head {
     REQUIRE(journal->save_stream({id, "me", encoded(open_of(model)), encoded(Submit{}), {1, 2}}, 1)
                 .is_ok());
   }
-  // The model that the stream asks for.
+  // Returns the model that the stream asks for.
   std::string model_of(const std::string& id) {
     const auto record = journal->stream(id);
     REQUIRE(record);

@@ -29,7 +29,7 @@ json choices(const TinyServer& tiny, const json& more = json::object()) {
   return answer.json()["choices"];
 }
 
-// The lists of the events of a stream, put together.
+// Returns the lists of the events of a stream, put together.
 json joined(const std::string& body, std::string* text) {
   json lists = json::object();
   for (std::size_t at = body.find("data: {"); at != std::string::npos;) {

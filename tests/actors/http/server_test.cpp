@@ -27,7 +27,7 @@ json chat(int max_tokens, const json& more = json::object()) {
   return body;
 }
 
-// The events of a stream: the data of each, without those that are comments.
+// Returns the events of a stream: the data of each, without those that are comments.
 std::vector<std::string> events_of(const std::string& body) {
   std::vector<std::string> events;
   for (std::size_t at = 0; at < body.size();) {

@@ -29,7 +29,7 @@ GenerateRequest repeating(TinyServer& tiny, bool speculation) {
   return request;
 }
 
-// The engine counts after it has reported an answer's end.
+// Waits for the counts, because the engine counts after it has reported an answer's end.
 DeploymentStatus at_rest(TinyServer& tiny) {
   DeploymentStatus deployment;
   for (int i = 0; i < 100; ++i) {

@@ -33,8 +33,8 @@ struct TemporaryFolder {
   ~TemporaryFolder() { std::filesystem::remove_all(path); }
 };
 
-// The tiny Llama of the golden tests with a tokenizer of single ASCII characters, a chat template
-// and room for `context` positions.
+// Writes the tiny Llama of the golden tests with a tokenizer of single ASCII characters, a chat
+// template and room for `context` positions.
 inline std::filesystem::path write_tiny_model(const std::filesystem::path& folder,
                                               int context = 2048) {
   namespace fs = std::filesystem;

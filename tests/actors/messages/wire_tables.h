@@ -38,7 +38,7 @@ inline std::vector<std::string> cells_of(const std::string& line) {
   return cells;
 }
 
-// The table whose first two columns have these titles.
+// Returns the table whose first two columns have these titles.
 inline Table table_of(const std::string& title, const std::string& second = "head") {
   std::ifstream file(std::string(TROUPE_SOURCE_DIR) + "/docs/wire.md");
   REQUIRE(file);

@@ -7,7 +7,7 @@ using namespace troupe::actors;
 
 namespace {
 
-// The rows of one request, whose sequence begins with them.
+// Returns the rows of one request, whose sequence begins with them.
 Step step_of(std::uint64_t request, std::uint32_t position, std::uint32_t count,
              std::vector<std::uint32_t> blocks) {
   Step step;

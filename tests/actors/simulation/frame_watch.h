@@ -47,7 +47,7 @@ class FrameWatch {
 
   // Hosts whose frames are lies: they count for nothing, and get no weights.
   std::set<net::SimHost> outsiders;
-  // The epochs that are not over.
+  // Returns the epochs that are not over.
   std::vector<std::uint64_t> epochs_now() const {
     std::vector<std::uint64_t> now;
     for (const std::uint64_t epoch : epochs_) {
@@ -57,7 +57,7 @@ class FrameWatch {
   }
   // Says what did not hold; empty if all held.
   const std::string& wrong() const { return wrong_; }
-  // An epoch that is over; none before the first placement.
+  // Returns an epoch that is over; none before the first placement.
   std::optional<std::uint64_t> old_epoch() const {
     if (epochs_.empty()) return std::nullopt;
     return over_.empty() ? *epochs_.begin() - 1 : *over_.rbegin();

@@ -68,7 +68,7 @@ class Hostile {
            std::uint64_t step = 0) {
     happened_.hostile_frames += link.send(to, Message::kType, message, epoch, step).is_ok();
   }
-  // The hostile node dials everybody whom it can reach.
+  // Lets the hostile node dial everybody whom it can reach.
   void dial(std::size_t nodes) {
     for (net::SimHost host = 1; host <= nodes; ++host) {
       for (const auto channel : {net::Channel::kActivations, net::Channel::kBulk}) {
@@ -116,7 +116,7 @@ class Hostile {
     say(node(), head(), Prefetched{world_.common().file.manifest.model, 0, 1u << 30, 0, 0});
     return "lies about stages of others and foreign epochs";
   }
-  // The model's id with other contents, and chunks that nobody asked for.
+  // Sends the model's id with other contents, and chunks that nobody asked for.
   std::string poison(std::size_t nodes) {
     dial(nodes);
     const model::Manifest& right = world_.common().file.manifest;

@@ -197,7 +197,7 @@ class SimStage final : public model::Stage {
   std::map<model::BlockNumber, std::shared_ptr<SimBlock>> blocks_;
 };
 
-// The right answer to a prompt, computed without a cluster.
+// Returns the right answer to a prompt, computed without a cluster.
 inline std::vector<model::TokenId> right_answer(const std::vector<model::TokenId>& prompt,
                                                 std::size_t max_tokens,
                                                 const model::SamplingParams& sampling) {

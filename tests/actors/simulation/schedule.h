@@ -344,7 +344,7 @@ class Schedule {
     ++happened_.revocations;
     revoked_.insert(host);
   }
-  // A node that was left behind in an old epoch keeps sending tokens that would be believed if
+  // Lets a node that was left behind in an old epoch keep sending tokens that would be believed if
   // nobody checked the epoch: they belong to the newest step and the right position, but are wrong.
   void forge() {
     const net::SimHost host = some_node();

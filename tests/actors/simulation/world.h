@@ -47,7 +47,7 @@ struct Common {
     std::filesystem::create_directories(path);
     return path;
   }
-  // A store that has the whole model, as a file on the same machine.
+  // Returns a store that has the whole model, as a file on the same machine.
   std::shared_ptr<model::Store> store(net::SimHost host) {
     auto& store = stores[host];
     if (!store) {
@@ -296,7 +296,7 @@ class World {
   static net::Endpoint endpoint(net::SimHost host) { return {"h" + std::to_string(host), kPort}; }
   Common& common() { return common_; }
   net::PublicKey head_key() const { return common_.head_identity.public_key; }
-  // A host proves that its key is its own when it enrols.
+  // Returns a host's key pair, with which the host proves when it enrols that its key is its own.
   static net::KeyPair identity_of(net::SimHost host) {
     static std::map<net::SimHost, net::KeyPair> made;
     const auto found = made.find(host);

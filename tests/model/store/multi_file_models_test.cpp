@@ -30,7 +30,7 @@ class Home {
   Store& store() { return *store_; }
   fs::path below(const std::string& name) const { return path_ / "store" / name; }
 
-  // The files of a tiny model, as a pull leaves them.
+  // Copies the files of a tiny model to where a pull leaves them.
   fs::path bring(const std::string& family) {
     const fs::path folder = below("partial") / ("brought-" + std::to_string(count_++));
     fs::create_directory(folder);

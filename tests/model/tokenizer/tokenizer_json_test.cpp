@@ -15,7 +15,7 @@ using Ids = std::vector<TokenId>;
 
 namespace {
 
-// A tokenizer with characters and bytes as in SentencePiece, a merge, and two added tokens.
+// Returns a tokenizer with characters and bytes as in SentencePiece, a merge, and two added tokens.
 json sentence_file() {
   json vocabulary = {{"<unk>", 0}, {"<s>", 1}, {"\xe2\x96\x81", 2}, {"a", 3},     {"b", 4},
                      {"ab", 5},    {"<t>", 6}, {"<0xC3>", 7},       {"<0xA9>", 8}};

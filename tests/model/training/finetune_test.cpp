@@ -232,7 +232,8 @@ TEST_CASE("examples that do not fit the model are refused by number and value") 
 
 namespace {
 
-// The same examples with other continuations, so that training soon makes their loss larger.
+// Returns the same examples with other continuations, so that training soon makes their loss
+// larger.
 std::vector<Example> contrary_examples() {
   std::vector<Example> examples = ten_examples();
   for (Example& example : examples)

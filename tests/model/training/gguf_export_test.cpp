@@ -81,7 +81,7 @@ GgufHeader folder_of(const GgufHeader& original, const ModelConfig& config, Chan
   return folder;
 }
 
-// A step of tokenizer.json that puts a token after each text.
+// Returns a step of tokenizer.json that puts a token after each text.
 json puts_after(const std::string& token, TokenId id) {
   const json after = {{"SpecialToken", {{"id", token}, {"type_id", 0}}}};
   const json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};

@@ -15,7 +15,7 @@ using namespace troupe::model::test;
 
 namespace {
 
-// A chat of the recorded pairs: the first `prompt` tokens are not trained.
+// Returns a chat of the recorded pairs: the first `prompt` tokens are not trained.
 Example answer(std::vector<TokenId> ids, std::size_t prompt) {
   Example example = next_token_example(std::move(ids));
   for (std::size_t i = 0; i + 1 < prompt; ++i) example.targets[i] = kNoTarget;

@@ -26,7 +26,7 @@ struct HeadGolden {
   explicit HeadGolden(const std::string& name)
       : tiny("../heads/" + name), head(name == "mask" ? EncoderHead::kMask : EncoderHead::kToken) {}
 
-  // The recorded texts without their padding.
+  // Returns the recorded texts without their padding.
   std::vector<Example> batch() const {
     const auto ids = read_tensor<std::int64_t>(tiny.expected, "input_ids");
     const auto mask = read_tensor<std::int64_t>(tiny.expected, "attention_mask");

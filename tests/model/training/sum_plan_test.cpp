@@ -9,7 +9,7 @@ using namespace troupe::model;
 
 namespace {
 
-// The shape as a text: leaves by number, "(a+b)" for a sum.
+// Returns the shape as a text: leaves by number, "(a+b)" for a sum.
 std::string shape_of(const SumPart& part, std::vector<std::string> stack, std::size_t first_leaf) {
   REQUIRE(stack.size() == part.depth_in);
   std::size_t leaf = first_leaf;

@@ -45,7 +45,7 @@ struct TinyModel {
     return std::make_unique<Network>(config, std::move(*weights), device, options);
   }
 
-  // The two recorded rows, without padding.
+  // Returns the two recorded rows, without padding.
   std::vector<Example> batch() const {
     const auto ids = read_tensor<std::int64_t>(expected, "input_ids");
     std::vector<std::int64_t> mask(ids.size(), 1), labels(2, 0);

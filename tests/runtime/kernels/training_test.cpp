@@ -14,7 +14,7 @@ using namespace troupe::kernels;
 
 namespace {
 
-// The oracle of a sum over rows: chains over the rows of each leaf, run as SumStep says.
+// Returns the oracle of a sum over rows: chains over the rows of each leaf, run as SumStep says.
 float reference_sum(const std::vector<SumStep>& steps, const std::function<float(std::size_t)>& a,
                     const std::function<float(std::size_t)>& b) {
   std::vector<float> stack;

@@ -15,7 +15,7 @@
 namespace troupe::quant {
 namespace {
 
-// A tensor of the recorded safetensors file, as bytes.
+// Returns a tensor of the recorded safetensors file, as bytes.
 std::string golden(const std::string& name, const std::string& from = "quants") {
   const auto file = read_file(TROUPE_TEST_DATA "/golden/" + from + ".safetensors", 16 << 20);
   REQUIRE(file);

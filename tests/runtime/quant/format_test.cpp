@@ -14,7 +14,7 @@
 namespace troupe::quant {
 namespace {
 
-// A tensor of the recorded safetensors file, as bytes.
+// Returns a tensor of the recorded safetensors file, as bytes.
 std::string golden(const std::string& name, const char* from = "quants") {
   const auto content =
       read_file(TROUPE_TEST_DATA "/golden/" + std::string(from) + ".safetensors", 16 << 20);
@@ -28,14 +28,14 @@ std::string golden(const std::string& name, const char* from = "quants") {
   return file.substr(8 + header_bytes + begin, end - begin);
 }
 
-// A part of the recorded blocks of a format: "bytes" or "f32".
+// Returns a part of the recorded blocks of a format: "bytes" or "f32".
 std::string golden_part(const Format& format, const std::string& part) {
   const std::uint32_t number = static_cast<std::uint32_t>(format.type);
   const bool first = number <= 8 || (number >= 12 && number <= 14);
   return golden(std::string(format.name) + "." + part, first ? "quants" : "file_formats");
 }
 
-// The formats that are read into Q8_0.
+// Returns the formats that are read into Q8_0.
 std::vector<Format> small_formats() {
   std::vector<Format> found;
   for (const Format& format : file_formats())

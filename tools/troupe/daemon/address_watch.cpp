@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kMissesToMove = 2;
 
-// The bytes of a numeric address; empty if it is a name.
+// Returns the bytes of a numeric address; empty if it is a name.
 std::string bytes_of(const std::string& host) {
   std::array<char, sizeof(in6_addr)> bytes{};
   const std::string numeric = host.substr(0, host.find('%'));  // without an interface's name

@@ -36,7 +36,7 @@ class Background {
   int pipe_ = -1;
 };
 
-// The log of a daemon in the background.
+// Returns the log of a daemon in the background.
 std::string log_file(const std::string& home);
 // Opens the log anew, in the process of detach(), because a program that rotates logs has moved it
 // away. Says so in the new log. Async-signal-safe. If the new log cannot be opened, the old one is

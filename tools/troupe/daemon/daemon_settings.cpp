@@ -16,7 +16,8 @@ namespace {
 
 Status usage(const std::string& message) { return {Code::kInvalidArgument, message}; }
 
-// A wrong value in a file is bad data, and one on the command line is wrong usage.
+// Returns the error for a wrong value, which is bad data in a file, and wrong usage on the command
+// line.
 Status wrong_value(const Settings& settings, const std::string& key, const std::string& why) {
   const SettingValue& value = settings.value(key);
   return {value.origin == Origin::kFile ? Code::kBadData : Code::kInvalidArgument,

@@ -112,7 +112,7 @@ Status reason_of(const DeviceNode& node, const std::string& said, int status) {
                 "the node of " + node.device + " " + how + " before it was ready");
 }
 
-// The store of a GPU's node is the daemon's: weights lie on the disk once.
+// Prepares a node's home, whose store is the daemon's: weights lie on the disk once.
 Status prepare(const DeviceNode& node) {
   TROUPE_RETURN_IF_ERROR(
       actors::prepare_home(std::filesystem::path(node.home).parent_path().string()));
@@ -202,7 +202,7 @@ struct DeviceNodes::Child {
     }
   }
 
-  // The first start may fail, too, and is tried again.
+  // Allows the first start to fail, too: it is then tried again.
   void need_not_be_ready() {
     ready_told = true;
     ready.set_value(Status::ok());

@@ -57,7 +57,7 @@ class Settings {
 
   // {"listen":{"value":"127.0.0.1:7700","from":"default"},...}
   nlohmann::json json() const;
-  // The rows of a table: key, value, origin.
+  // Returns the rows of a table: key, value, origin.
   std::vector<std::vector<std::string>> rows() const;
 
  private:
@@ -69,7 +69,7 @@ class Settings {
   std::map<std::string, SettingValue> values_;
 };
 
-// The variable of a key, such as TROUPE_KEEP_ALIVE for keep-alive.
+// Returns the variable of a key, such as TROUPE_KEEP_ALIVE for keep-alive.
 std::string variable_of(const std::string& key);
 
 }  // namespace troupe::tools

@@ -215,8 +215,8 @@ std::vector<FoundModel> find_lm_studio(const fs::path& root) {
   return found;
 }
 
-// The files lie in models--USER--REPO/snapshots/REVISION/..., and refs/main names the newest
-// revision.
+// Finds the models of the hub's cache. The files lie in models--USER--REPO/snapshots/REVISION/...,
+// and refs/main names the newest revision.
 std::vector<FoundModel> find_hub_cache(const fs::path& root) {
   std::vector<FoundModel> found;
   constexpr std::string_view kPrefix = "models--";

@@ -30,8 +30,8 @@ struct FoundPlace {
   std::filesystem::path folder;  // that is there
 };
 
-// The folders of this user's programs, as their variables (OLLAMA_MODELS, HF_HOME, HF_HUB_CACHE,
-// LLAMA_CACHE, XDG_CACHE_HOME) and HOME say.
+// Returns the folders of this user's programs, as their variables (OLLAMA_MODELS, HF_HOME,
+// HF_HUB_CACHE, LLAMA_CACHE, XDG_CACHE_HOME) and HOME say.
 std::vector<FoundPlace> found_places();
 
 // Lists the models in `places`, by name. Folders that cannot be read have none.

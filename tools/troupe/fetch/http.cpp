@@ -11,7 +11,7 @@
 namespace troupe::tools {
 namespace {
 
-// A number that does not fit into 64 bits becomes the largest one that does.
+// Reads a number. One that does not fit into 64 bits becomes the largest one that does.
 std::optional<std::uint64_t> number(std::string_view text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -24,7 +24,7 @@ struct Pin {
   std::string stated, license, model;
 };
 
-// The pins, by the places of their files.
+// Reads the pins, by the places of their files.
 Result<std::map<std::string, Pin>> read_pins(const std::filesystem::path& home) {
   std::map<std::string, Pin> pins;
   const std::filesystem::path path = pins_path(home);

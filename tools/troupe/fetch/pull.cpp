@@ -57,8 +57,8 @@ class ScratchFolder {
   fs::path path_;
 };
 
-// A file of a model with several files is identified by its hash, or by its size if the hub states
-// no hash.
+// Says whether the files are the same. Each is identified by its hash, or by its size if the hub
+// states no hash.
 bool same_files(const std::vector<RemoteFile>& files, const model::ModelEntry& entry) {
   if (files.size() != entry.files.size()) return false;
   return std::all_of(files.begin(), files.end(), [&](const RemoteFile& file) {

@@ -22,7 +22,7 @@ struct Pulled {
 //   name), kBadData (the bytes do not have the expected hash, and none of them are kept).
 Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequest& request);
 
-// The folder of unfinished transfers.
+// Returns the folder of unfinished transfers.
 std::filesystem::path partial_folder(const std::string& home);
 // Takes the lock that every command that changes a store holds. Waits for another holder, and says
 // so.

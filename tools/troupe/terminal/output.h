@@ -44,7 +44,7 @@ int give_text(const Result<std::string>& text, bool json);
 void print_table(const std::vector<std::vector<std::string>>& rows);
 std::string table_text(const std::vector<std::vector<std::string>>& rows);
 
-// A size such as "98.4 MB" (powers of ten, as disks and networks count).
+// Returns a size such as "98.4 MB" (powers of ten, as disks and networks count).
 std::string format_bytes(std::uint64_t bytes);
 // Turns 12.34 into "12.3".
 std::string format_number(double value, int decimals);

@@ -19,9 +19,9 @@ constexpr std::int64_t kForever = -1;
 // allows it.
 //   Errors: as parse_bytes.
 Result<std::int64_t> parse_duration(std::string_view text, bool forever);
-// A duration such as "4m 10s"; kForever is "forever".
+// Returns a duration such as "4m 10s"; kForever is "forever".
 std::string format_duration(std::int64_t seconds);
-// A size such as "4.0 GiB".
+// Returns a size such as "4.0 GiB".
 std::string format_binary_bytes(std::uint64_t bytes);
 
 }  // namespace troupe::tools

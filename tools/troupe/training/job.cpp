@@ -202,7 +202,7 @@ Status check_dropout(const FinetuneOptions& options) {
   return Status::ok();
 }
 
-// The options that must be the same if a run is to be continued. Threads, micro-batches and
+// Returns the options that must be the same if a run is to be continued. Threads, micro-batches and
 // checkpointing are not part of them.
 model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
   const auto number = [](double value) { return nlohmann::json(value).dump(); };

@@ -30,7 +30,7 @@ struct Job {
   std::unique_ptr<model::Trainer> trainer;  // destroyed before the device on which it runs
 };
 
-// The number of examples that a row of the data becomes.
+// Returns the number of examples that a row of the data becomes.
 std::size_t examples_of_row(const FinetuneOptions& options, const Job& job);
 
 // Opens the model and the data, and says on stderr what it read. Loads no weights.
@@ -43,7 +43,7 @@ Result<Job> prepare_job(const FinetuneOptions& options);
 //   is.
 Status load_trainer(Job* job);
 
-// The options of the run, with its identity.
+// Returns the options of the run, with its identity.
 model::FinetuneOptions run_options(const FinetuneOptions& options, const Job& job);
 
 // Writes the result, a model's folder or an adapter's, and returns the SHA-256 of its weights.

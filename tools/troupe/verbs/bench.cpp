@@ -61,7 +61,7 @@ struct Figures {
   std::vector<StageReport> stages;  // only of a cluster
 };
 
-// The number of ids that prompts may have.
+// Returns the number of ids that prompts may have.
 Result<std::size_t> vocabulary_of(const model::Store& store, const std::string& name) {
   const auto path = store.resolve(name);
   if (!path)

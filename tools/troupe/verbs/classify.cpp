@@ -153,7 +153,7 @@ Result<model::TokenRows> read_words(const ClassifyOptions& options) {
   return out;
 }
 
-// The words of each text, one text after the other.
+// Labels the words of each text, one text after the other.
 Result<int> classify_words(const ClassifyOptions& options, Classifier& classifier) {
   TROUPE_ASSIGN_OR_RETURN(const model::TokenRows rows, read_words(options));
   const std::vector<std::string>& names = classifier.labels();

@@ -35,8 +35,8 @@ bool is_verb(const std::string& word) {
   return false;
 }
 
-// An empty value is what "$UNSET" leaves behind; treating it as "not given" could do something that
-// was not meant. Returns the name of such an option, or "".
+// Returns the name of an option with an empty value, or "". Such a value is what "$UNSET" leaves
+// behind; treating it as "not given" could do something that was not meant.
 std::string empty_option(const CLI::App& verb) {
   for (const CLI::Option* option : verb.get_options()) {
     const std::string name = option->get_name();

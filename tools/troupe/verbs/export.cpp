@@ -33,7 +33,7 @@ struct ExportOptions {
   int threads = 0;
 };
 
-// The weights of a model in f32, with an adapter merged.
+// Loads the weights of a model in f32, with an adapter merged.
 Result<std::unique_ptr<model::Trainer>> load(const ExportOptions& options,
                                              const model::TensorSource& source,
                                              model::ModelConfig config, std::size_t labels,

@@ -38,7 +38,7 @@ Result<std::vector<std::uint8_t>> token_types(const LogitsOptions& options) {
   return types;
 }
 
-// The results must not overwrite a file from which the model is read.
+// Checks that the results do not overwrite a file from which the model is read.
 Status check_out(const LogitsOptions& options) {
   namespace fs = std::filesystem;
   std::error_code none;

@@ -57,7 +57,8 @@ bool is_entry_of(const model::ModelEntry& have, const model::CatalogueEntry& kno
                             : model::listing_sha256(have.files) == known.sha256;
 }
 
-// A home that does not exist (yet) has no models, but one that cannot be read may have some.
+// Checks that the home can be read. One that does not exist (yet) has no models, but one that
+// cannot be read may have some.
 Status check_readable(const fs::path& home) {
   std::error_code error;
   const fs::directory_iterator models(home / "store" / "models", error);

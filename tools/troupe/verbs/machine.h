@@ -25,7 +25,7 @@ struct Gpu {
   std::optional<std::uint64_t> memory_bytes;
 };
 std::vector<Gpu> gpus();
-// The version of NVIDIA's kernel driver, or "" if there is none.
+// Returns the version of NVIDIA's kernel driver, or "" if there is none.
 std::string gpu_driver();
 
 struct HugePages {

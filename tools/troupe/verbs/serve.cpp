@@ -38,7 +38,7 @@ Result<ServedModel> parse_alias(const std::string& text) {
   return ServedModel{text.substr(equals + 1), text.substr(0, equals)};
 }
 
-// The models as the server opens them: those on this machine, and each with its alias.
+// Returns the models as the server opens them: those on this machine, and each with its alias.
 Result<std::vector<ServedModel>> served_models(const ServeVerbOptions& options, bool remote) {
   std::vector<ServedModel> served;
   for (const std::string& alias : options.aliases) {

@@ -230,7 +230,7 @@ std::optional<AddressWatch> watch_address(const Settings& settings, const Daemon
   return AddressWatch(options.listen.host, *head);
 }
 
-// The GPUs of a running daemon, each of which becomes a node of its own.
+// Returns the GPUs of a running daemon, each of which becomes a node of its own.
 std::vector<DeviceNode> device_nodes(const Settings& settings, const DaemonOptions& options,
                                      const Daemon& daemon) {
   std::vector<DeviceNode> nodes;

@@ -55,8 +55,8 @@ void overwrite(RawParts& parts, std::size_t offset, T value) {
   std::memcpy(parts[0].data() + offset, &value, sizeof value);
 }
 
-// A listed peer sends `count` bad frames made by `make`. They are counted in `counter`, one line
-// reports all of them, and both that peer and another are heard afterwards.
+// Lets a listed peer send `count` bad frames made by `make`. Checks that `counter` counts them,
+// that one line reports all of them, and that both that peer and another are heard afterwards.
 void check_dropped(std::uint64_t Counters::*counter, std::size_t count,
                    const std::function<RawParts(std::size_t)>& make) {
   Peer server;

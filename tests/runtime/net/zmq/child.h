@@ -25,7 +25,7 @@ inline KeyPair child_identity(const std::string& seed) {
   return key_pair_from_seed(bytes);
 }
 
-// A seed that no other run of the tests uses.
+// Returns a seed that no other run of the tests uses.
 inline std::string fresh_seed() { return "child " + std::to_string(random_u64()); }
 
 struct ChildOrders {

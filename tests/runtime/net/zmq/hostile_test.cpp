@@ -149,7 +149,8 @@ TEST_CASE("hostile: parts over the bound and ids of one's own choosing", "[hosti
 
 namespace {
 
-// The numbers from which the ROUTERs of a process that never seeds rand() count connections.
+// Returns the numbers from which the ROUTERs of a process that never seeds rand() count
+// connections.
 std::vector<std::uint32_t> unseeded_starts(std::size_t count) {
   random_data data{};
   char state[128];

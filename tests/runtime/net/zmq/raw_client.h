@@ -24,7 +24,7 @@ inline bool counted(const Peer& peer, std::uint64_t Counters::*counter, std::uin
   return false;
 }
 
-// A plain TCP connection to one port of the loopback address; -1 when it was refused.
+// Opens a plain TCP connection to one port of the loopback address; -1 if it was refused.
 inline int tcp_connect(int port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
