@@ -232,7 +232,7 @@ class EngineState {
     bool decoding() const { return begun && answered() > 0 && sent + 1 >= log.size(); }
     bool ready() const { return decoding() && !waiting; }  // for a row
     bool suspect() const { return crashes.size() >= kCrashesMax; }
-    // Returns the number of positions that were computed for it in its present sequence.
+    // Returns the number of positions that were computed for the request in its present sequence.
     std::size_t computed() const { return sent - blocks.shared * kBlockPositions; }
   };
   // What was sent in a step, so that its result can be matched.
@@ -304,7 +304,7 @@ class EngineState {
   bool times_prompts() const;
   // True if `one` keeps its memory longer than `other` when memory is needed.
   static bool keeps_memory(const Running& one, const Running& other);
-  // Tokens that a request will still cost its asker, as far as can be said.
+  // Returns the tokens that a request will probably still cost its asker.
   double expected_cost(const Running& running) const;
   // Returns the requests that have rows of prompts, or will, in the order of their turns: by
   // priority; those that have begun first; then by what their askers had.

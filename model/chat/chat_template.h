@@ -25,7 +25,7 @@ struct ChatContext {
   bool add_generation_prompt = true;
   // The markup of these tokens, for templates that write them.
   std::string bos, eos, pad;
-  // JSON: a list of tools; "" for none, which a template can ask for.
+  // JSON: a list of tools; "" for none. A template can test whether there are any.
   std::string tools;
   // JSON: an object of further names, such as "documents" or "enable_thinking"; "" for none.
   std::string variables;

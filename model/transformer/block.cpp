@@ -263,7 +263,7 @@ class Layers {
     return input;
   }
 
-  // Returns a, quantized if there are quantized weights.
+  // Returns the attention's output `a`, quantized if there are quantized weights.
   RowBuffer quantized_attended() {
     RowBuffer out = step_.shared.attended;
     if (!step_.weights.any_quantized) return out;

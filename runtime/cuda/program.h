@@ -200,7 +200,8 @@ class Program final : public StageProgram {
     std::unique_ptr<Recording>& recording =
         recordings_[Shape{rows_, chunks_, step.logits.size(), step.best.size()}];
     if (recording == nullptr) {
-      // The first step of a shape runs by itself: it loads the kernels, which a recording must not.
+      // The first step of a shape runs by itself: it loads the kernels, and a recording must not
+      // load any.
       recording = std::make_unique<Recording>();
       walk(step);
       return Status::ok();

@@ -61,9 +61,9 @@ HWY_INLINE Ints byte_pair(Ints bytes, std::size_t b0, std::size_t b1) {
 HWY_INLINE Ints byte_scale(Ints bytes, std::size_t b) { return byte_pair(bytes, b, b); }
 HWY_INLINE Ints unit_scale() { return Ints{_mm256_set1_epi16(1)}; }
 
-// isum[part][c] += the products of a run with 32 activations of each of C columns, `a` and every
-// `stride` bytes, times the run's kScales scales, which are byte_scale or unit_scale. An
-// expanded run has a byte for each integer (expand_run). Fetches `ahead` meanwhile.
+// isum[part][c] += the products of a run with 32 activations of each of C columns, times the run's
+// kScales scales, which are byte_scale or unit_scale. The columns begin at `a` and lie `stride`
+// bytes apart. An expanded run has a byte for each integer (expand_run). Fetches `ahead` meanwhile.
 template <class Layout, bool kScaled, bool kExpanded, std::size_t C>
 HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a, std::size_t stride,
                         const Ints (*scales)[kParts], Ints (&isum)[kParts][C], StreamPart ahead) {

@@ -46,7 +46,7 @@ TEST_CASE("pages come zeroed and what is forgotten is zero again") {
     sequence.commit();
     REQUIRE(sequence.length() == 150);
     REQUIRE(sequence.bytes() == 3 * pool->block_bytes());
-    // In 1.0, one of an f16's two bytes is not zero, and two of an f32's four bytes are not.
+    // As an f16, 1.0 has one byte that is not zero; as an f32, it has two.
     const std::size_t per_key =
         kLayers * 2 * kHeads * kHeadDim * (type == kernels::KvType::kF16 ? 1 : 2);
     REQUIRE(bytes_in_use(sequence, *pool, 3) == 150 * per_key);
