@@ -241,7 +241,8 @@ Room room_of(MessageType type) {
 
 }  // namespace
 
-// A process that was given our second or third port, which is wrong, would wait in vain.
+// Tells a process that was given our second or third port that this is wrong: otherwise it would
+// wait in vain.
 void Link::tell_wrong_port(const net::InFrame& frame) {
   const auto type = static_cast<MessageType>(frame.header.type);
   if (type != MessageType::kEnrol && type != MessageType::kHello) return;
@@ -273,8 +274,9 @@ void Link::tell_wrong_role(const net::InFrame& frame, const char* message) {
   if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
 }
 
-// A step must come from the stage before, a result from the last one, a failure from any: a node
-// that has no part in a deployment, or another part, must not speak for those that have.
+// Delivers a step if it comes from the stage before, a result if it comes from the last one, and a
+// failure from any stage. A node that has no part in a deployment, or another part, must not speak
+// for those that have.
 void Link::deliver_step(const FramePtr& mail, MessageType type) {
   const std::uint64_t epoch = mail->header.epoch;
   std::shared_ptr<const FrameTaker> worker;
@@ -327,8 +329,8 @@ void Link::tell_hasty(const net::InFrame& frame, const net::Pace& pace) {
   if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
 }
 
-// A frame is mail for an actor that others wait for. (Steps have credits, and those that nobody
-// expects are dropped before they are mail.)
+// Says whether a peer sends more frames than it may, because each is mail for an actor that others
+// wait for. (Steps have credits, and those that nobody expects are dropped before they are mail.)
 bool Link::is_hasty(const net::InFrame& frame) {
   const bool client = net::is_client(frame.role);
   if ((!client && frame.role != net::Role::kNode) || frame.peer == self()) return false;

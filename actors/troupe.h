@@ -78,12 +78,12 @@ class Cluster {
   //   generate(), kResourceExhausted also if the models do not fit together.
   Result<HttpServer> serve(const ServeOptions& options);
 
-  // From now on this program, whose Cluster must come from local(), start() or join(), maps shards
-  // of jobs of this kind, and merges their results. Jobs of a kind wait until a program registers
+  // Lets this program, whose Cluster must come from local(), start() or join(), map shards of jobs
+  // of this kind and merge their results from now on. Jobs of a kind wait until a program registers
   // the kind.
   //   Errors: kInvalidArgument (the name), kFailedPrecondition (a connection has no node).
   Status register_job(const std::string& name, JobMap map, JobMerge merge);
-  // After start(), the address for another machine, TOKEN@HOST:PORT; otherwise "".
+  // Returns, after start(), the address for another machine, TOKEN@HOST:PORT; otherwise "".
   std::string join_address() const;
   // After start() and join(), does what Daemon::wait does.
   Status wait_daemon();

@@ -25,7 +25,7 @@ class FetchPlan {
 
   explicit FetchPlan(std::size_t window = kWindow) : window_(window) {}
 
-  // Blobs may repeat; each is fetched once.
+  // Adds a blob to fetch. Blobs may repeat; each is fetched once.
   void add(const model::BlobRef& blob);
   // Assigns the next blob to a source whose window has room: a blob that no source is sending and
   // that this source is not known to lack. Call begin() next.

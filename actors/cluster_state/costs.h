@@ -16,8 +16,8 @@ namespace troupe::actors {
 
 class Costs {
  public:
-  // Values that cannot be a measurement are ignored: a node that reports nonsense must not spoil a
-  // placement.
+  // Records a node's costs. Values that cannot be a measurement are ignored: a node that reports
+  // nonsense must not spoil a placement.
   void set_layers(const std::string& model, const net::PublicKey& node,
                   const model::LayerCost& cost, std::int64_t now_us);
   void set_link(const net::PublicKey& from, const net::PublicKey& to, const model::LinkCost& cost);

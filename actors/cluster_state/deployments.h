@@ -97,12 +97,13 @@ class Deployments {
                    std::uint8_t kv = 0);
   // True if the node's stage of this epoch belongs to a deployment, or is kept for its weights.
   bool wants(const net::PublicKey& node, std::uint64_t epoch) const;
-  // Ids of the deployments that have a stage on `node`.
+  // Returns the ids of the deployments that have a stage on `node`.
   std::vector<std::uint64_t> on_node(const net::PublicKey& node) const;
   // Returns the live deployments of the same model that were asked for alike, oldest first: this
   // one and its replicas.
   std::vector<std::uint64_t> replicas(const Deployment& deployment) const;
-  // Nodes that a deployment should avoid: those left out of it, and those of its replicas.
+  // Returns the nodes that a deployment should avoid: those left out of it, and those of its
+  // replicas.
   std::set<net::PublicKey> avoided(const Deployment& deployment) const;
 
   // These say that a node has let its peers in, or has loaded its layers. They return true if it

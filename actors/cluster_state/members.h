@@ -91,7 +91,7 @@ class Members {
   bool is_alive(const net::PublicKey& key) const;
   // Returns the node's name, or "?" if there is no such node.
   std::string name_of(const net::PublicKey& key) const;
-  // All nodes that ever joined, in the order in which they joined.
+  // Returns all nodes that ever joined, in the order in which they joined.
   Workers all() const;
   // Returns the nodes, except the unfit ones, that are alive, can be dialled, are not being drained
   // and may hold layers, in the order in which they joined.

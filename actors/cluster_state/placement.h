@@ -42,7 +42,7 @@ Result<std::vector<StagePlan>> share_out(const ClusterState& state, const Worker
                                          const Deployment& deployment,
                                          const std::vector<model::LayerRange>& ranges);
 
-// Where a deployment lies, on those of its nodes that are known.
+// Returns where a deployment lies, on those of its nodes that are known.
 model::Placement placement_of(const ClusterState& state, const Deployment& deployment);
 
 // Returns the number of positions that the requests of a deployment may take together: the number

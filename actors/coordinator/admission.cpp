@@ -242,7 +242,7 @@ Status Admission::save() {
   return written;
 }
 
-// Newcomers that have asked since then still wait.
+// Restores the waiting list; newcomers that have asked since then still wait.
 void Admission::restore_waiting() {
   std::vector<WaitingRecord> now = std::exchange(waiting_, saved_waiting_);
   for (WaitingRecord& one : now) {
@@ -281,7 +281,8 @@ const MemberRecord* Admission::find_member(const net::PublicKey& key) const {
   return found == members_.end() ? nullptr : &*found;
 }
 
-// A key that already serves as a token, a member or the head cannot take another role.
+// Refuses a key that already serves as a token, a member or the head, because it cannot take
+// another role.
 Status Admission::check_fresh(const net::PublicKey& key) const {
   const bool door = key == local_.key ||
                     std::any_of(tokens_.begin(), tokens_.end(),

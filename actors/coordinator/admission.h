@@ -94,10 +94,10 @@ class Admission {
   void renew_local_token(std::int64_t now_unix_s);
   // The join token comes first, then those of `troupe key new`.
   const std::vector<TokenRecord>& tokens() const { return tokens_; }
-  // All nodes and clients that were ever enrolled, including revoked ones.
+  // Returns all nodes and clients that were ever enrolled, including revoked ones.
   const std::vector<MemberRecord>& members() const { return members_; }
   bool is_revoked(const net::PublicKey& key) const;
-  // All keys that may connect when the head starts.
+  // Returns all keys that may connect when the head starts.
   std::vector<std::pair<net::PublicKey, net::Role>> allowed() const;
 
   // Enrols `key` as a node or, for kClient, as one connection of the client `identity`, if the door
@@ -111,8 +111,8 @@ class Admission {
   Result<net::Role> enrol(const net::PublicKey& via, const net::PublicKey& key,
                           const net::PublicKey& identity, net::Role role, std::int64_t now_unix_s,
                           const std::string& name = "");
-  // From now on, a newcomer with a valid token waits until approve() names it. Clients of the
-  // head's own user do not.
+  // Lets newcomers with a valid token wait from now on until approve() names them. Clients of the
+  // head's own user do not wait.
   void ask_approval() { asks_approval_ = true; }
   // The newcomers that wait, the last kWaitingMax. Those that are approved are kept in the file;
   // the others are forgotten when the process ends.

@@ -48,8 +48,8 @@ class AuditLog {
 
   // Nothing is kept.
   AuditLog() = default;
-  // Entries are JSON objects, one on each line of the file (mode 0600), and also go into the log if
-  // `also_logs` is set (under systemd, the log is systemd's journal). If the file cannot be
+  // Writes entries as JSON objects, one on each line of the file (mode 0600), and also into the log
+  // if `also_logs` is set (under systemd, the log is systemd's journal). If the file cannot be
   // written, the log says so, once.
   AuditLog(std::filesystem::path file, bool also_logs);
 

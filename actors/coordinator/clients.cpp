@@ -32,7 +32,7 @@ void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink,
                   logged_sink(head, *request, sink, owner));
 }
 
-// Engines ignore requests that are not theirs.
+// Sends the request to all engines, which ignore requests that are not theirs.
 void cancel(HeadState& head, std::uint64_t request) {
   for (const auto& [id, run] : head.runs) {
     if (run.engine) head.self->send(run.engine->actor, cancel_atom::value, request);

@@ -98,7 +98,7 @@ void on_halt(HeadState& head, std::uint64_t id, std::uint64_t epoch, const std::
   recover(head, id, why, why);
 }
 
-// Engines and sessions end with the head.
+// Ends the engines and sessions with the head.
 void end_actors(HeadState& head) {
   for (const auto& [id, run] : head.runs) {
     if (run.engine) head.self->send_exit(run.engine->actor, caf::exit_reason::user_shutdown);

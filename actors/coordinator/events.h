@@ -36,9 +36,9 @@ class EventLog {
  public:
   static constexpr std::size_t kKept = 500;
 
-  // Events are kept in this process alone.
+  // Keeps events in this process alone.
   EventLog() = default;
-  // Events are also kept in the file, one JSON object on each line, and read from it; lines that
+  // Keeps events also in the file, one JSON object on each line, and reads them from it; lines that
   // cannot be read are passed over. If the file cannot be written, the log says so, once.
   explicit EventLog(std::filesystem::path file);
 

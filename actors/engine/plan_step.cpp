@@ -328,7 +328,8 @@ std::optional<PlannedStep> EngineState::next_step(std::int64_t now_us) {
   return seal(std::move(step), now_us);
 }
 
-// Suspects run one at a time, so that a crash shows which one is to blame.
+// Says whether a request may start. Suspects run one at a time, so that a crash shows which one is
+// to blame.
 bool EngineState::may_start(const Running& running) const {
   if (!running.suspect() || running.begun) return true;
   return std::none_of(requests_.begin(), requests_.end(), [](const auto& entry) {

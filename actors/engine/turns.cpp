@@ -110,7 +110,8 @@ void EngineState::make_way() {
   }
 }
 
-// Chunks of a path of several stages are short already, so that its stages work at the same time.
+// Returns false for a path of several stages, whose chunks are short already, so that its stages
+// work at the same time.
 bool EngineState::times_prompts() const { return limits_.stages == 1 && step_costs_.is_known(); }
 
 bool EngineState::may_add_prompts() const {

@@ -167,7 +167,7 @@ void Connection::dispatch() {
   host_.on_request(exchange_);
 }
 
-// The bytes are not a request: nothing after them can be trusted.
+// Refuses bytes that are not a request: nothing after them can be trusted.
 void Connection::refuse(int status, const std::string& message) {
   ApiError error;
   error.status = status;

@@ -115,7 +115,7 @@ Error read_n(const json& value, const std::string& name, GenerationAsk* ask) {
   return error;
 }
 
-// Any number of 64 bits is a seed; a negative one stands for its two's complement.
+// Reads a seed, which is any number of 64 bits; a negative one stands for its two's complement.
 Error read_seed(const json& value, const std::string& name, GenerationAsk* ask) {
   if (!value.is_number()) return wrong_type(value, name, "a whole number");
   if (!value.is_number_integer()) return out_of_range(value, name, "a whole number of 64 bits");
@@ -124,7 +124,7 @@ Error read_seed(const json& value, const std::string& name, GenerationAsk* ask) 
   return std::nullopt;
 }
 
-// As in vLLM, a smaller number goes first.
+// Reads a priority. As in vLLM, a request of a smaller number goes first.
 Error read_priority(const json& value, const std::string& name, GenerationAsk* ask) {
   const std::string expected = "a whole number from -9 to 9, of which smaller ones go first";
   if (!value.is_number()) return wrong_type(value, name, expected);

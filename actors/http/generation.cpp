@@ -174,7 +174,7 @@ void Generation::commit() {
   comment_later();
 }
 
-// Proxies cut streams that are silent for too long.
+// Writes a comment later, because proxies cut streams that are silent for too long.
 void Generation::comment_later() {
   const int every_ms = service_.options.limits.comment_ms;
   service_.after(every_ms,
@@ -296,7 +296,7 @@ void Generation::write_event(Choice& choice, const std::string& json) {
   if (++choice.events > choice.skipped) write_numbered(json);
 }
 
-// The id of an event says what the client has once it has the event.
+// Writes an event with its id, which says what the client has once it has the event.
 void Generation::write_numbered(const std::string& json) {
   if (!exchange_) return;
   out_ += "id: " + head_.id;
@@ -335,7 +335,7 @@ Usage Generation::usage() const {
   return usage;
 }
 
-// The last event of a stream, which is complete or has failed.
+// Writes the last event of a stream, which is complete or has failed.
 void Generation::write_rest_of_stream() {
   // An error is not part of the answer. It has the id of the event before it, after which the
   // stream can be continued.

@@ -76,7 +76,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
 
   void start();
   void ask_for(Choice& choice);
-  // False if no token is asked for, so that there may be nothing to compute.
+  // Returns false if no token is asked for, so that there may be nothing to compute.
   bool is_computed(const Choice& choice) const;
   void end_at_once(Choice& choice);
   AnswerRequest request_of(const Choice& choice) const;

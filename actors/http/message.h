@@ -44,7 +44,7 @@ struct Response {
 std::string_view reason_phrase(int status);
 // True if two field names or host names are equal in ASCII, ignoring case.
 bool same_name(std::string_view a, std::string_view b);
-// False if a "%" is not followed by two hexadecimal digits.
+// Decodes percent-encoding; returns false if a "%" is not followed by two hexadecimal digits.
 bool percent_decode(std::string_view text, std::string* out);
 
 }  // namespace troupe::http

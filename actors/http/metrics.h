@@ -17,7 +17,7 @@ namespace troupe::http {
 class Histogram {
  public:
   void add(double seconds);
-  // Lines of NAME_bucket, NAME_sum and NAME_count; `labels` is "a=\"b\"" or "".
+  // Writes lines of NAME_bucket, NAME_sum and NAME_count; `labels` is "a=\"b\"" or "".
   void write(std::string_view name, std::string_view labels, std::string* out) const;
 
  private:

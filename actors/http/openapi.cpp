@@ -49,7 +49,7 @@ json message_schema() {
           {"additionalProperties", false}};
 }
 
-// The schemas of fields that are honoured.
+// Returns the schemas of fields that are honoured.
 const json& field_schemas() {
   static const json kSchemas = [] {
     const std::int64_t most_tokens = kTokensMax;

@@ -21,8 +21,8 @@ ApiError with_param(const Status& status, const char* param) {
   return error;
 }
 
-// The message about a prompt that is too long begins with these words of OpenAI's, by which clients
-// recognize it.
+// Returns the beginning of the message about a prompt that is too long: these are OpenAI's words,
+// by which clients recognize it.
 std::string longest_context(std::uint64_t tokens) {
   return "This model's maximum context length is " + std::to_string(tokens) + " tokens";
 }

@@ -46,7 +46,7 @@ RouteMatch find_route(std::string_view method, std::string_view path);
 // Returns the text in the place of "{id}".
 std::string_view path_id(const Route& route, std::string_view path);
 
-// Statuses that the server may give to any request before an endpoint sees it.
+// Returns the statuses that the server may give to any request before an endpoint sees it.
 std::span<const int> common_statuses();
 
 }  // namespace troupe::http

@@ -264,7 +264,7 @@ void Server::Impl::on_end(const Exchange& exchange, int status, std::size_t byte
                            " id=" + (exchange.request_id.empty() ? "-" : exchange.request_id));
 }
 
-// The tokens of a step, and whatever else has come since the last time.
+// Takes the tokens of a step, and whatever else has come since the last time.
 void Server::Impl::on_events() {
   std::vector<std::shared_ptr<Generation>> touched;
   for (const AnswerEvent& event : gateway->take()) {

@@ -20,7 +20,7 @@ class WorkPool {
   WorkPool(const WorkPool&) = delete;
   WorkPool& operator=(const WorkPool&) = delete;
 
-  // False if the queue is full. `work` must not throw.
+  // Adds work; returns false if the queue is full. `work` must not throw.
   bool submit(std::function<void()> work);
 
  private:

@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-// The number of characters of a value that a message shows.
+// Returns a value as a message shows it: at most 80 bytes of it.
 std::string shown(const json& value) {
   std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
   if (text.size() > 80) text = text.substr(0, 77) + "...";

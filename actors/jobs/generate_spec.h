@@ -38,7 +38,7 @@ Result<GenerateSpec> read_generate_spec(const nlohmann::json& object);
 // Writes a text that parse_generate_spec() reads as the same specification. Fields whose value is
 // the default are left out.
 std::string to_json(const GenerateSpec& spec);
-// The bounds of every specification, whatever its kind.
+// Returns the bounds of every specification, whatever its kind.
 const JsonLimits& spec_limits();
 
 struct GenerateLine {

@@ -70,7 +70,8 @@ class JobState {
   // Shortens a merge to the shards before `to`, because more do not fit in one message.
   void shorten(std::uint64_t attempt, std::uint32_t to);
 
-  // The task that a result is for; nullptr if the task is over, or was given to another worker.
+  // Returns the task that a result is for; nullptr if the task is over, or was given to another
+  // worker.
   const JobTask* task(std::uint64_t attempt) const;
   // True if the job ends with this task.
   bool ends_with(const JobTask& task) const;

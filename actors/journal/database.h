@@ -62,7 +62,7 @@ void make_private_file(const std::filesystem::path& file);
 // rows. The first error sticks, and status() returns it.
 class Query {
  public:
-  // The statement is `sql` followed by `rest`.
+  // Prepares the statement that is `sql` followed by `rest`.
   Query(Database& db, const char* sql, const char* rest = "");
   ~Query();
   Query(const Query&) = delete;

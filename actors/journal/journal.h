@@ -125,7 +125,7 @@ class Journal {
   //   Errors: kAlreadyExists (the id belongs to another job), kInvalidArgument (shard numbers),
   //   kResourceExhausted (the owner's jobs that have not ended take all that it may).
   Result<JobRecord> receive(const JobPiece& piece, std::int64_t now_ms);
-  // All jobs, by number. receive() deletes ended jobs beyond the newest kEndedJobsMax.
+  // Returns all jobs, by number. receive() deletes ended jobs beyond the newest kEndedJobsMax.
   Result<std::vector<JobRecord>> jobs();
   Result<JobRecord> job(const std::string& id);  // kNotFound: no_job(id)
   // Returns the failure that says that there is no such job. Clients that may not know of a job get
@@ -157,7 +157,7 @@ class Journal {
   Status save_model(const PlacedModel& placed);
   Status forget_model(std::uint64_t id);
   Result<std::vector<PlacedModel>> models();
-  // All models that were ever placed, as (id, encoded manifest).
+  // Returns all models that were ever placed, as (id, encoded manifest).
   Result<std::vector<std::pair<std::string, std::string>>> manifests();
   // Gives a model another id and manifest, wherever it is named: an earlier release knew it by the
   // hash of its file. Without a manifest the model is forgotten, and is not placed again.

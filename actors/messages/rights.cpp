@@ -9,8 +9,8 @@ bool is_operator(net::Role role) {
   return role == net::Role::kOperator || role == net::Role::kAdmin;
 }
 
-// Operators reach everything, other clients only what is their own, and processes that are not
-// clients reach nothing.
+// Returns what a role reaches: operators everything, other clients only what is their own, and
+// processes that are not clients nothing.
 Reach own_or_all(net::Role role) {
   if (is_operator(role)) return Reach::kAll;
   return net::is_client(role) ? Reach::kOwn : Reach::kNothing;

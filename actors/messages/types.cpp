@@ -14,7 +14,8 @@ constexpr std::uint8_t kClient = role_bit(net::Role::kClient) | role_bit(net::Ro
                                  role_bit(net::Role::kOperator) | role_bit(net::Role::kAdmin);
 constexpr std::uint8_t kEnrolling = role_bit(net::Role::kEnrol);
 
-// There is no default: a message without a row is an error of the compiler.
+// Returns the row of a message. There is no default: a message without a row is an error of the
+// compiler.
 constexpr MessageRow row_of(MessageType type) {
   // Longer than 70 lines: it is a table, which the switch makes complete.
   switch (type) {

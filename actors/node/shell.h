@@ -75,8 +75,8 @@ void drop_all_stages(Self self, const Setup& setup);
 // Called when the connection to a peer on the activations channel opened or was lost.
 void on_connection(Self self, const Setup& setup, const net::PublicKey& peer, const Status& why,
                    bool open);
-// Where to dial a peer. The head is dialled at the address through which this node joined: the
-// address that the head gives for itself may not work from here.
+// Returns where to dial a peer. The head is dialled at the address through which this node joined:
+// the address that the head gives for itself may not work from here.
 net::Endpoint endpoint_of(const Setup& setup, const PeerAddress& peer);
 // Fetches the model's header into the store if it is missing; `done` is called once, on the bulk
 // actor's thread.

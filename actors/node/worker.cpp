@@ -211,7 +211,7 @@ Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output)
   return sent.code() == Code::kUnavailable ? Status::ok() : sent;
 }
 
-// Which logits of a segment the last stage computes.
+// Returns which logits of a segment the last stage computes.
 model::LogitRows logits_of(const WorkerSetup& setup, const StepSegment& segment) {
   if (is_scored(segment) || segment.drafted > 0) return model::LogitRows::kAll;
   if (!segment.sample) return model::LogitRows::kNone;

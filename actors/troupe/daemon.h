@@ -64,7 +64,8 @@ class Daemon {
   Status wait();
   // Waits for at most `timeout_ms` (-1: forever). Returns nothing if the daemon is still running.
   std::optional<Status> wait_for(int timeout_ms);
-  // The time since the daemon last did anything: a few hundred milliseconds, unless it hangs.
+  // Returns the time since the daemon last did anything: a few hundred milliseconds, unless it
+  // hangs.
   int stalled_ms() const;
   // May be called from a signal handler: it only writes to an eventfd.
   void request_stop() noexcept;

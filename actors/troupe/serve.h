@@ -77,9 +77,10 @@ class HttpServer {
   std::uint16_t port() const;
   std::string url() const;                  // "http://127.0.0.1:8080"
   std::vector<std::string> models() const;  // their ids
-  // From now on /ready is 503 and new requests are refused; returns when the open ones have ended,
-  // after limits.drain_ms at the latest, or when `hurry`, which is called a few times a second on
-  // the server's thread, returns true. Streams that are still open are told that they end.
+  // Makes /ready answer 503 from now on and refuses new requests; returns when the open ones have
+  // ended, after limits.drain_ms at the latest, or when `hurry`, which is called a few times a
+  // second on the server's thread, returns true. Streams that are still open are told that they
+  // end.
   void shut_down(std::function<bool()> hurry = {});
 
   struct Impl;

@@ -24,8 +24,8 @@ constexpr std::array<std::string_view, 6> kRoles = {"system", "user",      "assi
 
 using jinja::Value;
 
-// Templates often write '<|' + role + '|>' before a message. A role that is not one of these could
-// forge other markup, so it is marked as foreign.
+// Returns the role as a value. Templates often write '<|' + role + '|>' before a message. A role
+// that is not one of these could forge other markup, so it is marked as foreign.
 Value role_value(const std::string& role) {
   const bool known = std::find(kRoles.begin(), kRoles.end(), role) != kRoles.end();
   return known ? Value(role) : Value(role).as_foreign();

@@ -109,8 +109,8 @@ std::vector<Planned> all_tensors(const WholeModel& source) {
   return planned;
 }
 
-// Encoders without a head often have a pooler, which nobody reads, and which llama.cpp would take
-// for a part of a head.
+// Leaves out the pooler of encoders without a head, which nobody reads, and which llama.cpp would
+// take for a part of a head.
 bool is_written(const ModelConfig& config, const TensorSpec& spec) {
   const bool is_pooler = spec.layer == kNoLayer && spec.slot >= kPooler && spec.slot < kClassifier;
   return !is_pooler || config.labels > 0;

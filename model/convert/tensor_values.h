@@ -41,7 +41,7 @@ class PlannedTensor {
   std::size_t columns() const { return columns_; }  // 1 for a vector
   // Writes row `row`, columns() values.
   void read(std::size_t row, float* out) const;
-  // The format of its parts.
+  // Returns the format of the tensor's parts.
   const quant::Format& format() const { return *parts_.front().format; }
 
  private:

@@ -119,7 +119,7 @@ Status HeaderReader::window(ModelConfig* config, std::uint64_t period) const {
   return Status::ok();
 }
 
-// The pattern says for each layer whether it has the window.
+// Reads a pattern, which says for each layer whether it has the window.
 Status HeaderReader::window_pattern(const std::string& name,
                                     const std::vector<std::int64_t>& slides,
                                     ModelConfig* config) const {
@@ -174,7 +174,8 @@ Status HeaderReader::mixture(ModelConfig* config, bool weights_norm) const {
   return Status::ok();
 }
 
-// A folder's header says which layers have no experts; in GGUF files, these have no router.
+// Reads which layers have no experts. A folder's header says so; in GGUF files, these layers have
+// no router.
 Status HeaderReader::dense_layers(ModelConfig* config) const {
   const std::size_t layers = std::min<std::size_t>(config->layers, kLayersMax);
   std::vector<bool> dense(layers);

@@ -92,9 +92,9 @@ Status HeaderReader::yarn(ModelConfig* config) const {
   return Status::ok();
 }
 
-// The model has divisors for the positions of its first training, and others for longer texts,
-// with which every earlier position changes. Positions must not depend on what comes later, so the
-// model runs within its first context.
+// Limits the context of a model that has divisors for the positions of its first training, and
+// others for longer texts, with which every earlier position changes. Positions must not depend on
+// what comes later, so the model runs within its first context.
 Status HeaderReader::short_context(ModelConfig* config) const {
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t first,
                           u64("rope.scaling.original_context_length", config->context_max));
@@ -122,8 +122,9 @@ Status contradict(const HfConfig& config, const std::string& old, const std::str
                     "trained with");
 }
 
-// Folders made since 2025 have "rope_parameters". In older ones, the base and the rotated part are
-// fields of their own beside "rope_scaling". A folder that has both must say the same in both.
+// Checks the two places of the fields. Folders made since 2025 have "rope_parameters". In older
+// ones, the base and the rotated part are fields of their own beside "rope_scaling". A folder that
+// has both must say the same in both.
 Status check_rope_places(const RopeFields& fields) {
   const HfConfig& config = fields.config;
   const std::string old = "rope_scaling.", now = fields.place;

@@ -40,8 +40,8 @@ struct GgufHeader {
   std::uint64_t header_bytes = 0;  // everything before the first tensor's bytes
   std::uint64_t alignment = 32;    // of tensors, counted from header_bytes
   const TensorInfo* tensor(std::string_view name) const;  // nullptr if it is absent
-  // Typed look-ups. An integer converts to another type if it fits, and an array with one value for
-  // each layer is that value if all are equal.
+  // These look a key up with its type. An integer converts to another type if it fits, and an array
+  // with one value for each layer is that value if all are equal.
   //   Errors: kBadData naming the key if it is absent or has another type.
   Result<std::uint64_t> u64(std::string_view key) const;
   Result<double> f64(std::string_view key) const;

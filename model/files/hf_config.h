@@ -28,8 +28,8 @@ class HfConfig {
   HfConfig with_defaults(
       std::initializer_list<std::pair<std::string_view, std::uint64_t>> values) const;
 
-  // A field may lie in an inner object: "rope_parameters.rope_theta". A field that is null counts
-  // as absent.
+  // These look fields up. A field may lie in an inner object: "rope_parameters.rope_theta". A field
+  // that is null counts as absent.
   bool has(std::string_view field) const;
   Result<std::uint64_t> u64(std::string_view field) const;
   Result<std::uint64_t> u64(std::string_view field, std::uint64_t fallback) const;

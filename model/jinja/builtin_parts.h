@@ -59,14 +59,14 @@ Status wrong_type(int line, const std::string& doing, const Value& value);
 // Returns what {{ value }} prints.
 Result<std::string> text_of(int line, const Value& value);
 
-// Return an argument of one type.
+// These return an argument of one type.
 //   Errors: kBadData naming the argument.
 Result<std::int64_t> integer_argument(int line, const Arguments& arguments, std::size_t index,
                                       std::string_view name, std::int64_t fallback);
 Result<std::string> string_argument(int line, const Arguments& arguments, std::size_t index,
                                     std::string_view name);
 
-// Return a new value, whose bytes they take from the budget.
+// These return a new value, whose bytes they take from the budget.
 Result<Value> counted(Budget* budget, int line, std::string text);
 Result<Value> counted(Budget* budget, int line, List list);
 // Takes from the budget what a search for `part` in `text` costs: at worst the product of their

@@ -94,7 +94,7 @@ Result<Value> last(const Use& use) {
   return items.empty() ? Value() : items.back();
 }
 
-// Any choice is right; this one is the same in every rendering.
+// Chooses an item. Any choice is right; this one is the same in every rendering.
 Result<Value> random(const Use& use) {
   TROUPE_ASSIGN_OR_RETURN(const List items, items_of(use));
   if (use.input.dict() != nullptr || use.input.is(Object::Kind::kIterator)) {

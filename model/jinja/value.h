@@ -141,7 +141,7 @@ struct Value {
   bool is_foreign() const;
   // Returns the same value with everything in it marked as foreign.
   Value as_foreign() const;
-  // The items of a list, a tuple or a view of a dict.
+  // Returns the items of a list, a tuple or a view of a dict.
   const List* list() const {
     const auto* nested = shared<Nested<List>>();
     return nested == nullptr ? nullptr : &nested->items;

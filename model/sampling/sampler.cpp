@@ -50,8 +50,8 @@ TokenId draw_from_all(const Weights& weights, double u) {
   return static_cast<TokenId>(last);
 }
 
-// The nucleus is a prefix of the total order, and so is the set of all tokens within some distance
-// of the largest logit. The distance grows until the nucleus lies inside.
+// Draws from the nucleus, which is a prefix of the total order, as is the set of all tokens within
+// some distance of the largest logit. The distance grows until the nucleus lies inside.
 TokenId draw_from_nucleus(std::span<const float> logits, const Weights& weights, float peak,
                           const SamplingParams& params, double u) {
   const double enough = static_cast<double>(params.top_p) * weights.sum;

@@ -37,7 +37,8 @@ double chunk_sum(std::span<const float> weights) {
 
 }  // namespace
 
-// The order of the comparisons does not change a maximum, so lanes may share the work.
+// Finds the largest logit. The order of the comparisons does not change a maximum, so lanes may
+// share the work.
 Peak peak_of(std::span<const float> logits) {
   std::array<float, kLanes> best;
   best.fill(-std::numeric_limits<float>::infinity());

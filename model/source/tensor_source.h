@@ -24,7 +24,7 @@ class TensorSource {
   // Names the file that holds the tensor, for messages. If there is no such tensor, it names the
   // model's file.
   virtual std::string where(std::string_view tensor) const = 0;
-  // The caller has copied the tensor and no longer needs its file pages.
+  // Says that the caller has copied the tensor and no longer needs its file pages.
   virtual void drop(std::string_view tensor) const = 0;
 };
 
@@ -36,7 +36,7 @@ class WholeModel : public TensorSource {
   // Returns at most `bytes_max` bytes from `offset` on, as many as lie together: at least one below
   // file_bytes(). The bytes of a tensor lie together, and so do those of the header.
   virtual std::span<const std::byte> piece(std::uint64_t offset, std::uint64_t bytes_max) const = 0;
-  // The caller no longer needs the pages of a piece.
+  // Says that the caller no longer needs the pages of a piece.
   virtual void drop_piece(std::span<const std::byte> piece) const = 0;
 };
 

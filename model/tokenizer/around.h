@@ -13,7 +13,8 @@ struct TokensAround {
   std::vector<TokenId> before, after;
 };
 
-// Pure. Errors: kFailedPrecondition if the tokens around a text change the text's own tokens.
+// Returns these tokens. Pure. Errors: kFailedPrecondition if the tokens around a text change the
+// text's own tokens.
 Result<TokensAround> tokens_around(const Tokenizer& tokenizer);
 
 }  // namespace troupe::model

@@ -72,8 +72,8 @@ Result<Charsmap> Charsmap::parse(std::string_view bytes) {
   return Charsmap(std::move(units), std::move(texts));
 }
 
-// A place outside the trie or its texts, or in the middle of a character, matches nothing, so that
-// damaged units do no harm.
+// Finds a key. A place outside the trie or its texts, or in the middle of a character, matches
+// nothing, so that damaged units do no harm.
 std::optional<Charsmap::Match> Charsmap::find(std::string_view text, bool longest) const {
   std::optional<Match> found;
   std::size_t node = offset_of(units_[0]);

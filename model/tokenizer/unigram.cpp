@@ -65,7 +65,8 @@ void UnigramModel::encode(std::string_view word, std::vector<TokenId>* ids) cons
   }
 }
 
-// A stretch of unknown characters may be a token as a whole, if the scores are odd.
+// Appends the tokens of a stretch of unknown characters. It may be a token as a whole, if the
+// scores are odd.
 void UnigramModel::append_unknown(std::string_view text, std::vector<TokenId>* ids) const {
   const TokenId known = options_.single_precision ? -1 : trie_.find(text);
   const bool by_bytes =

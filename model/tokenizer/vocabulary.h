@@ -48,8 +48,9 @@ class Vocabulary {
   std::vector<std::size_t> begins_ = {0};  // the begin of each piece in bytes_, and the end
 };
 
-// Byte-level BPE writes bytes as printable characters: printable Latin-1 stands for itself, the
-// other 68 bytes are U+0100 and up, in order. Source: GPT-2's encoder.py, bytes_to_unicode.
+// Returns the character for a byte. Byte-level BPE writes bytes as printable characters: printable
+// Latin-1 stands for itself, the other 68 bytes are U+0100 and up, in order. Source: GPT-2's
+// encoder.py, bytes_to_unicode.
 std::string byte_level_character(unsigned char byte);
 // Appends the bytes that `encoded` stands for. A character outside the alphabet stands for itself
 // and makes the result false.

@@ -56,7 +56,7 @@ Bits bits_of(Number number) {
   return bits;
 }
 
-// As protocol buffers do, it leaves out a number that is 0.
+// Writes the beginning of an event. As protocol buffers do, it leaves out a number that is 0.
 std::string event_of(double wall_time, std::uint64_t step) {
   std::string event;
   if (const auto bits = bits_of<std::uint64_t>(wall_time); bits != 0) {

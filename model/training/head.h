@@ -82,8 +82,9 @@ void for_each_block(const HeadStep& step, float* logits, Body body) {
 // of texts. The slices come in order, each followed by its loss and its backward pass. Called by
 // every thread.
 void head_forward(HeadStep& step, const float* x, int thread);
-// Encoders that pool use these two instead. pool_forward computes memory.x (examples, C), the mean
-// of each example's rows of x (T,C); pool_backward turns the means' gradient into dx (T,C).
+// The next two functions are for encoders that pool. pool_forward computes memory.x (examples, C),
+// the mean of each example's rows of x (T,C); pool_backward turns the means' gradient into dx
+// (T,C).
 void pool_forward(HeadStep& step, const float* x, int thread);
 void pool_backward(HeadStep& step, const float* dpooled, float* dx, int thread);
 // Computes the head's gradients from the gradient of the slice's logits, and adds them to those

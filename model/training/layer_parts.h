@@ -57,7 +57,7 @@ class LayerView {
   }
   std::size_t window() const { return layer >= config.window_begin ? config.window : 0; }
   float scale() const;
-  // The inputs of q, the residual stream and the feed-forward network.
+  // These return the inputs of q, of the residual stream and of the feed-forward network.
   const float* input_out() const { return first_only ? work.first : keep.x; }
   const float* normed_out() const {
     if (config.post_norm) return input_out();

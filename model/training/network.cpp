@@ -178,7 +178,7 @@ void Network::add_example_losses(const MicroBatch& micro, std::vector<double>* l
   }
 }
 
-// The logits lie in blocks of columns (team.h); this puts the columns of each row together.
+// Puts the columns of each row together, because the logits lie in blocks of columns (team.h).
 std::vector<float> Network::dense_logits(const MicroBatch& micro) const {
   const std::size_t rows = micro.target_rows.size(), outputs = config_.outputs();
   std::vector<float> logits(rows * outputs);

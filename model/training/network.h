@@ -42,7 +42,7 @@ class Network {
   Network(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
           const NetworkOptions& options);
 
-  // From now on, a part of the loss comes from `teacher` (loss.h), another network with the same
+  // Lets a part of the loss come from `teacher` (loss.h) from now on, another network with the same
   // vocabulary on the same device; nullptr means none. The teacher computes only for this network.
   void set_teacher(Network* teacher) { teacher_ = teacher; }
 

@@ -152,7 +152,8 @@ void Optimizer::catch_up_group(Parameter& table, std::size_t group, std::uint64_
   updates = step;
 }
 
-// The moments of a group that never had a gradient are 0 in AdamW and stay so: only the decay acts.
+// Updates a group that never had a gradient, and returns false for any other group. In AdamW the
+// moments of such a group are 0 and stay so, and only the decay acts.
 bool Optimizer::decay_alone(Parameter& table, std::size_t group, std::uint64_t step) const {
   const std::size_t floats = table.group_floats(), begin = group * floats;
   if (options_.kind != OptimizerKind::kAdamW || !is_zero(table.first_moment, begin, floats) ||

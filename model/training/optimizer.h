@@ -51,7 +51,7 @@ class Optimizer {
 
   const OptimizerOptions& options() const { return options_; }
   std::uint64_t steps() const { return steps_; }  // updates that were applied
-  // Every table must be up to date.
+  // Sets the number of updates. Every table must be up to date.
   void restore(std::uint64_t steps) {
     steps_ = caught_up_ = steps;
     rates_.clear();

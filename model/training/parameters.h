@@ -51,7 +51,8 @@ class Parameters {
   const std::vector<std::unique_ptr<Adapter>>& adapters() const { return adapters_; }
   // Returns the adapter of a layer's matrix; nullptr if it has none, or adapters are switched off.
   Adapter* adapter(std::size_t layer, std::size_t slot);
-  // With adapters switched off, the model computes as if it had none. Not inside a step.
+  // Switches adapters on or off. With adapters switched off, the model computes as if it had none.
+  // Not inside a step.
   void switch_adapters(bool on) { adapters_on_ = on; }
   // Returns the number of values of the largest matrix that is not f32, or 0 if all are f32. Of the
   // token embedding and the output, only `block_rows` rows count, because they are used in such

@@ -25,8 +25,9 @@ bool is_beyond(std::size_t distance, std::size_t near, std::size_t step, std::si
 
 }  // namespace
 
-// Half of the buckets are for keys before the row, and half for those behind it. Half of these hold
-// one distance each, and the others ranges that grow with the distance.
+// Returns the bucket of a distance. Half of the buckets are for keys before the row, and half for
+// keys behind it. In either half, half of the buckets hold one distance each, and the others hold
+// ranges that grow with the distance.
 std::size_t relative_bucket(std::ptrdiff_t distance, std::size_t buckets) {
   const std::size_t side = buckets / 2, near = side / 2;
   const std::size_t first = distance > 0 ? side : 0;

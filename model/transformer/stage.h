@@ -66,10 +66,10 @@ class Stage {
   virtual std::uint64_t weights_bytes() const = 0;  // of the packed weights, including shared ones
   virtual const StageWeights& weights() const = 0;
   virtual std::unique_ptr<KvSequence> new_sequence() const = 0;
-  // Sequences in numbered blocks, whose numbers the caller hands out and shares among them. The
-  // first `length` positions of a new one, in whole pages, lie in the first of `blocks`, which
-  // earlier sequences wrote and nobody writes any more. The other numbers are taken anew: from now
-  // on they mean other blocks, which are empty.
+  // Makes a sequence in numbered blocks, whose numbers the caller hands out and shares among
+  // sequences. The first `length` positions of the new one, in whole pages, lie in the first of
+  // `blocks`, which earlier sequences wrote and nobody writes any more. The other numbers are taken
+  // anew: from now on they mean other blocks, which are empty.
   //   Errors: kInvalidArgument (`length` is not a multiple of kPageKeys, or no block is left
   //   to write to), kFailedPrecondition (the stage does not hold a block that should hold
   //   positions), kResourceExhausted (memory is short).

@@ -48,7 +48,7 @@ struct AttentionArgs {
   const float* relative = nullptr;
   std::size_t relative_reach = 0;
 
-  // The keys that row r sees are [first_key(r), last_key(r)].
+  // These return the first and the last key that row r sees.
   std::size_t first_key(std::size_t row) const {
     return window != 0 && position + row + 1 > window ? position + row + 1 - window : 0;
   }

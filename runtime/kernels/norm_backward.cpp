@@ -5,7 +5,7 @@
 namespace troupe::kernels {
 namespace {
 
-// The sum over channels of value(c): 16 partial sums and one tree.
+// Returns the sum over channels of value(c): 16 partial sums and one tree.
 template <class Value>
 float channel_sum(std::size_t channels, Value value) {
   float partial[16] = {};

@@ -225,7 +225,7 @@ void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_
   }
 }
 
-// Element `index` of a page, and its writer.
+// These read and write element `index` of a page.
 float page_load(const std::byte* page, KvType type, std::size_t index) {
   return type == KvType::kF16 ? f16_to_f32(load<std::uint16_t>(page + 2 * index))
                               : load<float>(page + 4 * index);

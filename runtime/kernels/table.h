@@ -9,7 +9,7 @@
 
 namespace troupe::kernels {
 
-// The table of a supported target.
+// Returns the table of a supported target.
 const Kernels& table(Isa isa);
 
 // Returns the number of floats of scratch that one call of `attention` needs for `keys` keys,

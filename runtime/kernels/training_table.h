@@ -8,7 +8,7 @@
 
 namespace troupe::kernels {
 
-// The table of a supported target.
+// Returns the table of a supported target.
 const TrainingKernels& training_table(Isa isa);
 
 // Returns the floats of scratch that attention_backward needs for an example of `count` positions.

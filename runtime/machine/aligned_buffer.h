@@ -20,8 +20,8 @@ class AlignedBuffer {
   AlignedBuffer(std::byte* memory, std::size_t bytes, Release release);
   AlignedBuffer(AlignedBuffer&&) = default;
   AlignedBuffer& operator=(AlignedBuffer&&) = default;
-  // Another handle to the same memory, freed with the last one. Only for contents that no longer
-  // change.
+  // Returns another handle to the same memory, which is freed with the last handle. Only for
+  // contents that no longer change.
   AlignedBuffer share() const { return AlignedBuffer(*this); }
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }

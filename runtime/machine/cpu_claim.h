@@ -29,8 +29,8 @@ CpuClaim claim_cpus(int count, const std::filesystem::path& folder);
 // Returns the CPUs of this thread's affinity mask, with the first hyper-thread of each core first.
 std::vector<int> allowed_cpus();
 
-// The number of CPUs that this process may use: its affinity mask, capped by the control group's
-// quota (cgroup.h), at least 1.
+// Returns the number of CPUs that this process may use: its affinity mask, capped by the control
+// group's quota (cgroup.h), at least 1.
 int usable_cpus();
 
 }  // namespace troupe

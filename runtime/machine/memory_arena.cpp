@@ -152,8 +152,8 @@ class Arena {
   std::map<std::byte*, Chunk> chunks_;  // by address
 };
 
-// There is one for the process, as with malloc. It is never destroyed, because buffers may outlive
-// any static object.
+// Returns the arena. There is one for the process, as with malloc. It is never destroyed, because
+// buffers may outlive any static object.
 Arena& arena() {
   static Arena* const instance = new Arena;
   return *instance;

@@ -24,7 +24,8 @@ struct MachineReading {
   std::optional<std::uint64_t> descriptors, descriptors_max;
 };
 
-// Takes microseconds to a millisecond, more if the home's disk does not answer. Any thread.
+// Reads what the machine reports. This takes microseconds to a millisecond, and more if the home's
+// disk does not answer. Any thread.
 MachineReading read_machine(const std::filesystem::path& home, int threads);
 
 enum class TroubleKind : std::uint8_t { kDisk, kMemory, kCpus, kDescriptors };
@@ -32,7 +33,7 @@ struct Trouble {
   TroubleKind kind;
   std::string text;  // a sentence
 };
-// At most one of each kind. Pure.
+// Returns the troubles, at most one of each kind. Pure.
 std::vector<Trouble> troubles_of(const MachineReading& reading);
 
 }  // namespace troupe

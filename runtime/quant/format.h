@@ -58,21 +58,22 @@ struct Format {
   void (*repack_scaled)(const std::byte* in, std::size_t columns, const float* scales,
                         std::size_t scale_columns, std::byte* out);
 
-  // Packing for the kernels: kPackRows rows interleaved, in the layout that the format's source
-  // file draws. `columns` is a multiple of block_elements.
-  // Bytes of a packed group, a multiple of 64.
+  // The functions below pack for the kernels: kPackRows rows interleaved, in the layout that the
+  // format's source file draws. `columns` is a multiple of block_elements.
+
+  // Returns the bytes of a packed group, a multiple of 64.
   std::size_t (*packed_group_bytes)(std::size_t columns);
   // Writes a whole group from kPackRows file rows; a null row is all zeros. Returns false if a
   // scale (or an unquantized weight) is not a finite number.
   bool (*pack_group)(const std::byte* const* rows, std::size_t columns, std::byte* group);
   // out (columns) = row `row` in [0, kPackRows) of a packed group, exact.
   void (*unpack_row)(const std::byte* group, std::size_t columns, std::size_t row, float* out);
-  // Block `block` of row `row` of a packed group; null when there are no blocks.
+  // Reads block `block` of row `row` of a packed group; null if there are no blocks.
   void (*read_numbers)(const std::byte* group, std::size_t block, std::size_t row, Numbers* out);
 };
 constexpr std::size_t kPackRows = 16;
 
-// The formats that this build can read. nullptr for any other id.
+// Returns a format that this build can read, nullptr for any other id.
 const Format* find(std::uint32_t gguf_type_id);
 inline const Format* find(Type type) { return find(static_cast<std::uint32_t>(type)); }
 // Returns every format with kernels of its own, in table order, and those that are read into one of

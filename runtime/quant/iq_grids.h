@@ -18,7 +18,8 @@ extern const std::uint16_t kIq1SGrid[2048];  // of IQ1_M, too
 constexpr std::int8_t kIq2Values[4] = {8, 25, 43, 0};  // no point has the fourth
 constexpr std::int8_t kIq3XxsValues[8] = {4, 12, 20, 28, 36, 44, 52, 62};
 
-// The eight signs for which seven bits stand: the eighth makes the number of minus signs even.
+// Returns the eight signs for which seven bits stand: the eighth makes the number of minus signs
+// even.
 constexpr unsigned even_signs(unsigned seven) {
   return seven | static_cast<unsigned>(std::popcount(seven) & 1) << 7;
 }

@@ -34,8 +34,8 @@ namespace troupe::quant {
 // What the integers of a run stand for: integers themselves, or numbers of a table of 16 bytes.
 enum class Codes { kIntegers, kIq4, kE2m1 };
 
-// The tables, byte i in bits 8i of two words. kIq4: signed bytes without an offset. kE2m1: twice
-// the numbers of E2M1, plus kOffset 12, so that none is negative.
+// The tables of codes, with byte i in bits 8i of two words. kIq4: signed bytes without an offset.
+// kE2m1: twice the numbers of E2M1, plus kOffset 12, so that none is negative.
 template <Codes kCodes>
 alignas(16) inline constexpr std::uint64_t kCodeWords[2] = {0, 0};
 template <>
@@ -45,7 +45,7 @@ template <>
 alignas(16) inline constexpr std::uint64_t kCodeWords<Codes::kE2m1>[2] = {0x181412100f0e0d0cu,
                                                                           0x00040608090a0b0cu};
 
-// The scale bytes of a superblock, of 32 weights or of each half of them.
+// The form of the scale bytes of a superblock. Each 32 weights, or each half of them, have a scale.
 enum class Scales {
   kNone,       // a block of 32 has d and m alone
   kSixBits,    // 12 bytes: a scale and an offset of six bits for each 32 (quant/packing.cpp)

@@ -32,7 +32,7 @@ class BytesSource final : public TensorSource {
   const GgufHeader& header_;
 };
 
-// All tensors lie in the file, so its size bounds what is loaded.
+// Loads the model and takes a step. All tensors lie in the file, so its size bounds what is loaded.
 void run(const TensorSource& source, const ModelConfig& config) {
   if (config.layers > 2 || config.context_max > 4096) return;
   static const std::unique_ptr<Device> device = std::move(*Device::create({1, false, {}}));

@@ -164,7 +164,8 @@ class Bench {
     }
   }
 
-  // Heads 9, key heads 3, head_dim 64, as a layer of SmolLM2-135M; one cache a copy.
+  // Measures attention with 9 heads, 3 key heads and a head_dim of 64, as in a layer of
+  // SmolLM2-135M. Each copy has a cache of its own.
   void attention(std::size_t position, std::size_t rows, std::size_t copies) {
     const std::string name =
         "attention " + std::to_string(rows) + " rows at " + std::to_string(position);

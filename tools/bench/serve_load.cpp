@@ -131,7 +131,8 @@ long number_after(std::string_view line, std::string_view name) {
   return at == line.npos ? -1 : std::strtol(line.data() + at + name.size(), nullptr, 10);
 }
 
-// Lines of other chunks (their sizes, empty ones) are passed over: an event is a line here.
+// Reads a line, which is an event here. Lines that are none (chunks' sizes, empty ones) are passed
+// over.
 void read_line(std::string_view line, Stream& stream, Figures& figures) {
   if (stream.status == 0 && line.starts_with("HTTP/1.1 "))
     stream.status = std::atoi(line.data() + 9);

@@ -131,8 +131,8 @@ __device__ inline void add_offsets(const RowScales<L>& scales, const RowBlocks& 
   }
 }
 
-// The integer sums of block b for one row of activations, by dp4a. Each lane gets the sum for one
-// of the 16 weight rows, whose number is *row.
+// Computes the integer sums of block b for one row of activations, by dp4a. Each lane gets the sum
+// for one of the 16 weight rows, whose number is *row.
 template <class L>
 __device__ inline int column_sum(const unsigned char* group, int b, const std::int8_t* q,
                                  int* row) {

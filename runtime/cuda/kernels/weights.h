@@ -60,7 +60,7 @@ __device__ inline std::uint32_t look_up(std::uint32_t numbers) {
   return out;
 }
 
-// The scale d of a block of one row.
+// Returns the scale d of a block of one row.
 template <class L>
 __device__ inline float block_scale(const unsigned char* group, int block, int row) {
   if constexpr (L::kByteD) {  // as power_of_two in quant/packing.h
@@ -72,8 +72,8 @@ __device__ inline float block_scale(const unsigned char* group, int block, int r
   }
 }
 
-// The place in a run of the word of row 0 that holds both words p and p + 4, which are four weights
-// each.
+// Returns the place in a run of the word of row 0 that holds both words p and p + 4, which are four
+// weights each.
 template <class L>
 __device__ inline int word_at(int p) {
   return L::kBits < 4 ? 64 * (p % 2) : 64 * p;
@@ -128,7 +128,7 @@ __device__ inline void load_operand(const unsigned char* run, int r, int t, std:
   }
 }
 
-// The exact value of weight k of one row. Source: quant::to_values.
+// Returns the exact value of weight k of one row. Source: quant::to_values.
 template <class L>
 __device__ inline float weight_at(const unsigned char* group, int k, int row) {
   const int block = k / static_cast<int>(L::kElements),

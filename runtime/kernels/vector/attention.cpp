@@ -58,8 +58,9 @@ constexpr std::size_t blocks_for(std::size_t vectors) {
   return HWY_TARGET != HWY_AVX2 ? 4 : vectors == 1 ? 4 : vectors <= 3 ? 2 : 1;
 }
 
-// A head's part of a page is too short a stream for the hardware's prefetcher, and the next page
-// lies elsewhere. Small tiles, which wait for memory, fetch one page ahead, a few lines at a time.
+// Fetches memory for small tiles, which wait for it: one page ahead, a few lines at a time. A
+// head's part of a page is too short a stream for the hardware's prefetcher, and the next page lies
+// elsewhere.
 template <std::size_t V>
 HWY_INLINE void fetch(const std::byte* from, std::size_t bytes) {
   if constexpr (V <= 3)
@@ -136,7 +137,7 @@ HWY_INLINE void score_blocks(const std::byte* keys, const std::byte* ahead, std:
   }
 }
 
-// The blocks of keys from `key` to the end of its page.
+// Returns the blocks of keys from `key` to the end of its page.
 template <std::size_t kBytes>
 HWY_INLINE const std::byte* page_keys(const AttentionArgs& args, std::size_t kv_head,
                                       std::size_t key) {

@@ -66,8 +66,9 @@ HWY_INLINE Ints look_up(Ints numbers) {
   return hn::BitCast(kInt, hn::TableLookupBytes(table, hn::BitCast(bytes, numbers)));
 }
 
-// Piece p of a run (quant/layout.h), part `h` of its rows: the integers of k = 4p .. 4p + 3 that
-// are multiplied, as the bytes of each row's lane. p is a constant once loops are unrolled.
+// Returns piece p of a run (quant/layout.h), for part `h` of its rows: the integers of k = 4p .. 4p
+// + 3 that are multiplied, as the bytes of each row's lane. p is a constant once loops are
+// unrolled.
 template <class Layout>
 HWY_INLINE Ints run_piece(const std::byte* run, std::size_t p, std::size_t h) {
   constexpr std::size_t kBits = Layout::kBits;

@@ -310,7 +310,7 @@ struct ExpandedTile {
   }
 };
 
-// If there are many columns, each group is expanded piece by piece, and a piece is multiplied with
+// Multiplies many columns: each group is expanded piece by piece, and a piece is multiplied with
 // all columns of a pass. An output's chain is the same.
 template <class Sums>
 void run_expanded(const PackedMatrix& w, const Activations& all, std::size_t group_begin,

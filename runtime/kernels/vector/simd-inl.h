@@ -30,7 +30,8 @@ HWY_INLINE void prefetch_first_level(const std::byte* line) {
   _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0);
 }
 
-// Half precision to single is exact, so the hardware's conversion gives the same bits as any other.
+// Converts half precision to single, which is exact, so that the hardware's conversion gives the
+// same bits as any other.
 HWY_INLINE Floats load_f16(const void* from) {
 #if HWY_TARGET == HWY_AVX2
   return Floats{_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from)))};

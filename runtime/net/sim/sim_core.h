@@ -36,7 +36,7 @@ struct Core final : Station, std::enable_shared_from_this<Core> {
   Status send(const PublicKey& peer, Channel channel, OutFrame frame);
   void shut_down();
 
-  // The network calls these two functions.
+  // The network calls the next two functions.
   void receive(const ConnectionPtr& connection, int end, Frame& frame) override;
   void closed(const ConnectionPtr& connection, int end, const Status& why) override;
 

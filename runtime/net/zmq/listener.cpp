@@ -16,7 +16,8 @@
 namespace troupe::net::zmq {
 namespace {
 
-// The number of messages taken in one turn, so that no channel delays the others.
+// Returns the number of messages taken in one turn, which is bounded so that no channel delays the
+// others.
 int receive_max(Channel channel) {
   return channel == Channel::kControl ? 256 : channel == Channel::kBulk ? 8 : 64;
 }
@@ -108,8 +109,9 @@ Status Listener::open(Channel channel, const std::string& address, std::uint16_t
   return shared_.poller.add(monitor_.fd(), &monitor_ready_);
 }
 
-// The ROUTER numbers its connections one after the other. The first connection is ours and shows
-// where the numbers begin, so that ids that the ROUTER made can be told from ids that a peer chose.
+// Learns the number with which the ROUTER begins. It numbers its connections one after the other,
+// and the first one, which is ours, shows the number. With it, ids that the ROUTER made can be told
+// from ids that a peer chose.
 Status Listener::learn_first_id(Socket& router) {
   static std::atomic<std::uint64_t> counter{0};
   const std::string at = "inproc://troupe.listener." + std::to_string(counter++);
@@ -296,8 +298,8 @@ void Listener::take(const std::string& id) {
   shared_.deliver(std::move(*frame));
 }
 
-// The peer needs only a header of our version to report the mismatch. If the header cannot be sent
-// now, it is left out, since the peer will speak again.
+// Tells a peer our version. The peer needs only a header of our version to report the mismatch. If
+// the header cannot be sent now, it is left out, since the peer will speak again.
 void Listener::tell_version(const std::string& id) {
   wire::Header header;
   header.version = shared_.options.version;

@@ -21,7 +21,7 @@ constexpr std::size_t kSharedBytesMin = 64u << 10;
 
 class Context {
  public:
-  // Two I/O threads: the first for control and activations, the second for bulk.
+  // Makes two I/O threads: the first for control and activations, the second for bulk.
   Context();
   ~Context();  // waits until all of its sockets are closed
   Context(const Context&) = delete;
@@ -46,7 +46,7 @@ class Message {
   std::string_view text() const;
   bool more() const { return zmq_msg_more(&message_) != 0; }
   const char* property(const char* name) { return zmq_msg_gets(&message_, name); }
-  // The TCP connection's descriptor, or -1 if it is not known.
+  // Returns the TCP connection's descriptor, or -1 if it is not known.
   int source_fd() { return zmq_msg_get(&message_, ZMQ_SRCFD); }
   zmq_msg_t* get() { return &message_; }
 

@@ -72,7 +72,7 @@ struct Stubborn : net::test::Peer {
   void say(MessageType type, const Message& message) {
     (void)transport->send(token.head, Channel::kControl, frame_of(type, message));
   }
-  // False if no frame of this type comes within five seconds.
+  // Waits for a frame; returns false if none of this type comes within five seconds.
   bool hear(MessageType type) {
     return wait([&] { return count(type) > 0; });
   }

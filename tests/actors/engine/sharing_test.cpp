@@ -74,7 +74,7 @@ std::map<std::uint64_t, ToldAnswer> run_engine(EngineState& engine, TinyPath& pa
   return told;
 }
 
-// The number of rounds for each kind of request. TROUPE_SHARING_ROUNDS=N runs more.
+// Returns the number of rounds for each kind of request. TROUPE_SHARING_ROUNDS=N runs more.
 int rounds() {
   const char* text = std::getenv("TROUPE_SHARING_ROUNDS");
   return text == nullptr ? 6 : std::atoi(text);

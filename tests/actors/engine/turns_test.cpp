@@ -44,7 +44,7 @@ struct Load {
     owners[request.id] = request.owner;
     REQUIRE(engine.admit(request, now).is_ok());
   }
-  // False if there was nothing to do.
+  // Runs a step; returns false if there was nothing to do.
   bool step() {
     const auto planned = engine.next_step(now);
     const Status status = engine.check();

@@ -63,7 +63,7 @@ class FrameWatch {
     return over_.empty() ? *epochs_.begin() - 1 : *over_.rbegin();
   }
   std::size_t epochs() const { return epochs_.size(); }
-  // The newest step with rows, and the highest id of any step.
+  // These return the newest step with rows, and the highest id of any step.
   const Step& newest() const { return newest_; }
   std::uint64_t newest_id() const { return newest_id_; }
 

@@ -59,8 +59,8 @@ struct Stream {
     const char* const reason = right.back() == kEnd ? "stop" : "length";
     if (finished.finish_reason != reason) complain("it ended for another reason");
   }
-  // All processes have one clock, so the stages' measurements fit into the time that a step was
-  // away.
+  // Checks the trace. All processes have one clock, so the stages' measurements fit into the time
+  // that a step was away.
   void check_trace(const RequestTrace& trace) {
     if (trace.request == 0 || trace.steps.empty()) return complain("its trace is empty");
     std::size_t answered = 0;

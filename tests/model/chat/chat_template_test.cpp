@@ -17,7 +17,7 @@ namespace {
 
 const std::string kFolder = std::string(TROUPE_TEST_DATA) + "/templates/";
 
-// The expected texts are those of Jinja2 3.1, set up as transformers does it.
+// Returns the expected texts, which are those of Jinja2 3.1, set up as transformers does it.
 const nlohmann::json& expected() {
   static const nlohmann::json value =
       nlohmann::json::parse(*read_file(kFolder + "expected.json", 1 << 20));

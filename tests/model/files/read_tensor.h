@@ -10,7 +10,7 @@
 
 namespace troupe::model::test {
 
-// The values of a recorded tensor, which has the type T in its file.
+// Returns the values of a recorded tensor, which has the type T in its file.
 template <class T>
 std::vector<T> read_tensor(const Safetensors& file, const std::string& name) {
   const SafetensorsTensor* tensor = file.find(name);

@@ -237,7 +237,7 @@ TEST_CASE("an adapter's folder is read back bit for bit, also where rows are tur
           std::set<std::string>{"q_proj", "k_proj", "up_proj"});
     CHECK(fields["r"] == 4);
     CHECK(fields["lora_alpha"] == 8.0);
-    // A row of B in the file is the row of Q that a Hugging Face folder has there.
+    // The rows of B in the file have the order that a Hugging Face folder has for the rows of Q.
     const auto file = Safetensors::open_file(scratch.path() / "adapter_model.safetensors");
     const auto b =
         read_tensor<float>(*file, "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight");

@@ -18,7 +18,7 @@ namespace {
 
 constexpr TokenId kFirstOrdinary = 5, kMask = 4;
 
-// Tokens 5 to 127 are ordinary, 4 is the mask, the others are special.
+// Returns options by which tokens 5 to 127 are ordinary, 4 is the mask, and the others are special.
 MaskingOptions masking(double rate = 0.15, std::uint64_t seed = 3) {
   MaskingOptions options;
   options.rate = rate;

@@ -39,7 +39,7 @@ void too_much_shared(int* out) {
 void sound(int* out) {
   out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, static_cast<int>(threadIdx.x), 5);
 }
-// Thread i of a warp writes, and its neighbour in the next warp reads, without a barrier in
+// Lets thread i of a warp write and its neighbour in the next warp read, without a barrier in
 // between.
 void racy(int* out) {
   GPU_SHARED(int, shared, 64);

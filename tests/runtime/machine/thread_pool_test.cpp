@@ -120,7 +120,7 @@ double process_cpu_seconds() {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-// Phases of some 20 us of work with a barrier after each.
+// Runs phases of some 20 us of work with a barrier after each.
 void run_phases(ThreadPool& pool, int phases) {
   pool.run([&](int thread) {
     volatile std::uint32_t state = 1;

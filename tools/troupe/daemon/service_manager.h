@@ -15,8 +15,8 @@ class ServiceManager {
   // Sends lines of NAME=VALUE: "READY=1", "STOPPING=1", "WATCHDOG=1", "STATUS=...". If the socket
   // takes nothing, that is logged once.
   void notify(const std::string& lines);
-  // The interval at which the watchdog must hear from us: half of its timeout. Absent if there is
-  // no watchdog.
+  // Returns the interval at which the watchdog must hear from us: half of its timeout. Absent if
+  // there is no watchdog.
   const std::optional<int>& watchdog_ms() const { return watchdog_ms_; }
 
  private:

@@ -45,7 +45,8 @@ Status check_value(const Setting& setting, const std::string& text) {
   return Status::ok();
 }
 
-// Variables of the environment may also say 1 and 0, yes and no.
+// Returns "true" or "false" for what a variable of the environment may say of a switch (also 1 and
+// 0, yes and no), and any other text as it is.
 std::string plain_switch(const std::string& text) {
   if (text == "1" || text == "yes" || text == "on") return "true";
   if (text == "0" || text == "no" || text == "off") return "false";

@@ -155,7 +155,7 @@ void Transfer::drop_all() {
   while (!connections_.empty()) drop(*connections_.back());
 }
 
-// A silent connection is tried again a few times; a silent server ends the transfer.
+// Drops silent connections. Each is tried again a few times; a silent server ends the transfer.
 void Transfer::drop_silent_ones() {
   const Clock::time_point now = Clock::now();
   const auto patience = std::chrono::seconds(limits_.timeout_seconds);
@@ -193,8 +193,8 @@ std::string Transfer::what_again_does() const {
                 : "the same command continues from where it ended";
 }
 
-// A connection has failed and is dropped. It is tried again a little later; if that has not helped
-// for some time, the transfer ends.
+// Called when a connection has failed and is dropped. It is tried again a little later; if that has
+// not helped for some time, the transfer ends.
 void Transfer::failed(const std::string& how, Code code, long pause_seconds) {
   ++failures_;
   ++fruitless_;

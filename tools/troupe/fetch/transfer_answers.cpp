@@ -81,8 +81,8 @@ bool Transfer::accept_range(Connection& connection) {
   return true;
 }
 
-// The answer is the whole file: either the server does not support ranges, or its content is no
-// longer what If-Range named.
+// Takes an answer that is the whole file: either the server does not support ranges, or its content
+// is no longer what If-Range named.
 bool Transfer::accept_whole(Connection& connection) {
   if (connections_.size() > 1) {
     ranges_ = false;

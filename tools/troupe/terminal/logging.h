@@ -9,7 +9,7 @@
 
 namespace troupe::tools {
 
-// Messages from `least` up are printed; each --verbose lowers that by one level. TROUPE_LOG (debug,
+// Prints messages from `least` up; each --verbose lowers that by one level. TROUPE_LOG (debug,
 // info, warning, error, off) overrides this, and `level`, one of the same words, overrides even
 // TROUPE_LOG.
 void set_up_logging(LogLevel least, int verbose, const std::string& level = "");

@@ -20,7 +20,7 @@ constexpr int kExitUsage = 2;
 constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as in shells
 constexpr int kExitTerminated = 143;   // 128 + SIGTERM
 
-// Messages may contain addresses with passwords: https://USER:PASSWORD@HOST becomes
+// Removes passwords from addresses in a message: https://USER:PASSWORD@HOST becomes
 // https://***@HOST. If an address has a colon before its path, everything up to the last '@' is
 // removed, even if that is in the path, because a password may contain a '/' that should have been
 // escaped.
@@ -32,7 +32,7 @@ void say(std::string_view text);
 int fail(const Status& status, bool json);
 // Returns {"code","message"}, the value of "error" in every object.
 nlohmann::json error_json(const Status& status);
-// The exit status for a code.
+// Returns the exit status for a code.
 int exit_status(Code code);
 
 // Prints one line on stdout and flushes; bytes that are not UTF-8 become U+FFFD.

@@ -15,18 +15,18 @@ class SignalWatch {
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;
 
-  // From now on SIGHUP calls `call` inside the handler; if `call` is null, it counts like a
+  // Lets SIGHUP call `call` inside the handler from now on; if `call` is null, it counts like a
   // SIGTERM. A process that was started with SIGHUP ignored (nohup) continues to ignore it. Without
   // this call, SIGHUP ends the process.
   void take_hang_up(void (*call)());
 
-  // The number of signals since the last clear(). Any thread.
+  // Returns the number of signals since the last clear(). Any thread.
   int count() const;
   // True if a SIGTERM has come: then even what continues after an interrupt should end. clear()
   // does not forget it.
   bool asked_to_end() const;
   void clear();
-  // A descriptor for poll() that is readable if a signal has come since the last clear().
+  // Returns a descriptor for poll() that is readable if a signal has come since the last clear().
   int descriptor() const;
 };
 

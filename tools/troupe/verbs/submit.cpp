@@ -48,7 +48,7 @@ Result<std::string> take_text(json& object, const std::string& file, const char*
   return text;
 }
 
-// Paths in the file are relative to its folder.
+// Returns a path of the file, which is relative to the file's folder.
 std::string beside(const std::string& file, const std::string& path) {
   if (path.empty()) return path;
   return fs::absolute(fs::absolute(file).parent_path() / path).lexically_normal().string();

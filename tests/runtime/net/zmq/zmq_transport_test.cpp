@@ -22,7 +22,7 @@ bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end());
 }
 
-// A plain TCP listener that never sends anything.
+// Opens a plain TCP listener that never sends anything.
 int listen_on(std::uint16_t port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
