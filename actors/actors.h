@@ -63,7 +63,7 @@ using DeviceJobPtr = std::shared_ptr<const DeviceJob>;
 struct FetchRequest {
   std::vector<model::BlobRef> blobs;
   std::vector<net::PublicKey> sources;
-  bool background = false;  // it can wait: other fetches go first
+  bool background = false;  // this fetch can wait: others go first
   // Called once, on the bulk actor's thread, when all blobs are in the store, or with the reason
   // why they are not.
   std::function<void(Status, std::uint64_t bytes_fetched)> done;

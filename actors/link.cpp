@@ -6,7 +6,8 @@
 namespace troupe::actors {
 namespace {
 
-// What one peer may send. A bulk frame asks for 256 KiB or brings as much, unless a part is small.
+// How many frames one peer may send. (A bulk frame asks for 256 KiB or brings as much, except for
+// the last piece of a part.)
 constexpr std::size_t kLargePayload = 64 << 10;
 constexpr net::Pace kControlFrames{10'000, 2'000}, kBulkFrames{16'000, 8'000};
 

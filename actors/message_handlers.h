@@ -24,7 +24,7 @@ struct MessageHandler {
   Function function;
 };
 
-// A row: `function` takes messages of this type.
+// Makes a row: `function` takes messages of this type.
 template <class Message, class Function>
 MessageHandler<Message, Function> on(Function function) {
   return {std::move(function)};

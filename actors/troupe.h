@@ -131,8 +131,8 @@ class Cluster {
   Result<DrainedNode> drain(const std::string& node, bool undo = false);
   // Returns the last things that happened to the cluster's nodes and models.
   Result<EventList> events();
-  // The keys of the cluster. Only admins may ask, among them clients of the head's own user. A
-  // revoked node's frames are dropped within a second.
+  // These make, list and revoke the keys of the cluster. Only admins may call them, among them
+  // clients of the head's own user. A revoked node's frames are dropped within a second.
   //   Errors: kPermissionDenied, kNotFound, kInvalidArgument, kResourceExhausted.
   Result<NewToken> new_token(const TokenOptions& options);
   Result<KeyList> keys();

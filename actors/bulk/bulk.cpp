@@ -50,12 +50,13 @@ struct Fetch {
   FetchPlan plan;
   std::map<std::string, Incoming> incoming;  // claimed blobs
   std::set<net::PublicKey> lost;
-  std::map<net::PublicKey, std::int64_t> heard_us;  // when its last chunk came, or nothing was due
-  Status trouble;                                   // what was wrong with the last faulty blob
+  // By source: when its last chunk came, or when it last had no chunk to send.
+  std::map<net::PublicKey, std::int64_t> heard_us;
+  Status trouble;  // what was wrong with the last faulty blob
   std::uint64_t bytes = 0;
   std::int64_t last_progress_us = 0;
-  std::int64_t turn_us = 0;      // when its turn began,
-  std::uint64_t turn_bytes = 0;  // and `bytes` then
+  std::int64_t turn_us = 0;      // when its turn began
+  std::uint64_t turn_bytes = 0;  // the value of `bytes` then
   std::int64_t idle_us = 0;      // the time of its turns without a byte since its last byte
 };
 
@@ -75,7 +76,7 @@ struct BulkShell {
   std::map<std::string, Place> exported;
   std::set<net::PublicKey> serving;  // peers to ask: those that we reached, or that sent kServing
   std::deque<Fetch> fetches;         // the front one is running
-  bool ticking = false;              // while there are fetches, or asks that are held
+  bool ticking = false;              // a tick is due: there are fetches, or asks that are held
   FetchRights rights;
   std::deque<HeldAsk> held;  // the oldest first
 };

@@ -59,7 +59,7 @@ class FetchPlan {
   bool complete() const { return items_.empty(); }
   // True if chunks are due from the source.
   bool busy(const Source& source) const;
-  // The blob if the source has claimed it, else nullptr.
+  // Returns the blob if the source has claimed it, else nullptr.
   const model::BlobRef* claimed(const Source& source, const std::string& sha256) const;
   // True if there is a blob that each of `sources` lacks.
   bool hopeless(std::span<const Source> sources) const;

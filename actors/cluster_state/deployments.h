@@ -55,7 +55,7 @@ struct Deployment : DeploymentSpec {
   std::vector<StagePlan> stages;  // in layer order
   std::size_t stages_wanted = 0;  // as first planned; there are fewer while nodes are missing
   std::set<std::uint64_t> instead_of;  // ids of deployments that would end to make room for it
-  bool doubled = false;            // it shares nodes with one of its replicas, since none was free
+  bool doubled = false;  // it shares nodes with one of its replicas, since no node was free
   std::set<net::PublicKey> unfit;  // nodes that are alive, but on which this deployment failed
   // Nodes that are alive, but that others of its nodes did not reach, with a sentence for each.
   std::map<net::PublicKey, std::string> cut_off;

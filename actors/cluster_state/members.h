@@ -26,7 +26,7 @@ struct NodeRecord {
   std::uint32_t threads = 0;
   std::uint64_t memory_bytes = 0;   // its share of the memory that it offers
   std::uint64_t offered_bytes = 0;  // what it said
-  std::string memory_pool;          // as Hello has it
+  std::string memory_pool;          // as its Hello says
   std::uint64_t incarnation = 0;
   std::uint32_t greeting = 0;  // of its last Hello
   bool works = true;           // false for a head that holds no layers

@@ -86,13 +86,13 @@ class Admission {
 
   std::uint64_t cluster() const { return cluster_; }
   const std::string& cluster_name() const { return name_; }
-  // The token that `troupe start` prints; it has its secret.
+  // Returns the token that `troupe start` prints, with its secret.
   const TokenRecord& join_token() const { return tokens_.front(); }
-  // The token for clients on this machine. It lives as long as the process.
+  // Returns the token for clients on this machine, which lives as long as the process.
   const TokenRecord& local_token() const { return local_; }
-  // Makes that token anew, as each process does when it starts.
+  // Makes the token for clients on this machine anew, as each process does when it starts.
   void renew_local_token(std::int64_t now_unix_s);
-  // The join token comes first, then those of `troupe key new`.
+  // Returns all tokens: the join token first, then those of `troupe key new`.
   const std::vector<TokenRecord>& tokens() const { return tokens_; }
   // Returns all nodes and clients that were ever enrolled, including revoked ones.
   const std::vector<MemberRecord>& members() const { return members_; }
@@ -114,8 +114,8 @@ class Admission {
   // Lets newcomers with a valid token wait from now on until approve() names them. Clients of the
   // head's own user do not wait.
   void ask_approval() { asks_approval_ = true; }
-  // The newcomers that wait, the last kWaitingMax. Those that are approved are kept in the file;
-  // the others are forgotten when the process ends.
+  // Returns the newcomers that wait, the last kWaitingMax. Those that are approved are kept in the
+  // file; the others are forgotten when the process ends.
   const std::vector<WaitingRecord>& waiting() const { return waiting_; }
   // Approves a waiting newcomer by its name or id: it is let in when it comes again.
   //   Errors: kNotFound, kInvalidArgument (several have the name; the text has their ids), and

@@ -38,8 +38,8 @@ struct AuditEntry {
 
 class AuditLog {
  public:
-  // The file is moved to its name and ".1", where an older one is replaced, before it grows beyond
-  // this.
+  // Before the file grows beyond this, it is renamed: ".1" is appended to its name, and an older
+  // file of that name is replaced.
   static constexpr std::size_t kFileBytesMax = 1u << 20;
   // The number of entries that others can cause at will (all but kApproved, kTokenMade, kRevoked,
   // kUnloaded, kDrained, kStopped) is limited: this many at once, then one per second. The next

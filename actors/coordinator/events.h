@@ -43,7 +43,7 @@ class EventLog {
   explicit EventLog(std::filesystem::path file);
 
   void add(EventKind kind, const std::string& subject, const std::string& text);
-  // The last kKept, oldest first.
+  // Returns the last kKept events, oldest first.
   const std::deque<Event>& all() const { return events_; }
 
  private:

@@ -58,7 +58,7 @@ struct RunningEngine {
   bool idle() const { return submitted == idle_after; }
   // Returns the number of opens whose requests are still expected.
   std::uint64_t expected(std::int64_t now_us) const;
-  // The number of requests that the engine has, or is about to have.
+  // Returns the number of requests that the engine has, or is about to have.
   double load(std::int64_t now_us) const;
   void opened(std::int64_t now_us);
   void asked(std::int64_t now_us);

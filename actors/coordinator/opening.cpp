@@ -131,8 +131,8 @@ void find_or_make(HeadState& head, Opening opening) {
   if (!wants_alone(opening, *deployment)) replicate_when_busy(head, *deployment);
 }
 
-// The manifest of the model: that of the whole file in the head's own store, or the one that was
-// brought first. Both prove the id. Returns nullptr if the head knows none.
+// Returns the manifest of the model: that of the whole file in the head's own store, or the one
+// that was brought first. Both prove the id. Returns nullptr if the head knows none.
 const model::Manifest* known_manifest(HeadState& head, const std::string& model) {
   if (const auto own = head.own_manifests.find(model); own != head.own_manifests.end()) {
     return &own->second;

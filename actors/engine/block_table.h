@@ -32,7 +32,7 @@ namespace troupe::actors {
 using BlockNumber = std::uint32_t;
 constexpr std::size_t kBlockPositions = kernels::kPageKeys;
 
-// The number of blocks that hold `positions` positions.
+// Returns the number of blocks that hold `positions` positions.
 constexpr std::size_t blocks_of(std::size_t positions) {
   return (positions + kBlockPositions - 1) / kBlockPositions;
 }

@@ -85,8 +85,8 @@ std::size_t DraftHistory::length(const Draft& draft, std::size_t requests,
     const std::size_t count = std::min(wanted, draft.ids.size());
     const double cost = costs.of_row(count) * static_cast<double>(count);
     if (count <= best || cost > saved_) continue;
-    double expected = 0,
-           all = 1;  // the ids to expect as accepted, and the probability that all so far are
+    // The expected number of accepted ids, and the probability that all so far are accepted.
+    double expected = 0, all = 1;
     for (std::size_t i = 0; i < count; ++i) expected += all *= likely;
     const double tokens = (1 + expected / static_cast<double>(requests)) / (1 + cost);
     if (tokens <= most) continue;

@@ -37,7 +37,7 @@ class FairShares {
     std::uint32_t weight = 1;
     std::size_t requests = 0;
   };
-  // The least that any asker with requests has had; `otherwise` if there is none.
+  // Returns the least that any asker with requests has had; `otherwise` if there is none.
   double least(double otherwise) const;
   std::map<std::string, Asker> askers_;
 };

@@ -28,7 +28,7 @@ class LinearCost {
 
   // `us` above 0.
   void note(const Features& features, double us);
-  // 0 if nothing was noted.
+  // Returns the cost; 0 if nothing was noted.
   double of(const Features& features) const;
   bool is_known() const { return samples_ > 0; }
   const Features& coefficients() const { return coefficients_; }
@@ -56,8 +56,8 @@ class StepCosts {
   bool is_known() const { return prompts_.is_known(); }
   // Returns the cost in us. May be called only if is_known().
   PromptRowCost of_prompt_row() const;
-  // How long the prompts' rows of a step may take beside the answers' rows: long enough that a
-  // prompt is not held up much, and short enough that no reader sees an answer stand still.
+  // Returns how long the prompts' rows of a step may take beside the answers' rows: long enough
+  // that a prompt is not held up much, and short enough that no reader sees an answer stand still.
   double prompt_budget_us(std::size_t answers, double answers_depth) const;
 
  private:

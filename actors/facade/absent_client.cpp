@@ -6,7 +6,7 @@
 namespace troupe::actors {
 namespace {
 
-// An answer with nothing in it but the reason.
+// Returns an answer with nothing in it but the reason.
 template <class Answer>
 std::shared_ptr<const Answer> refused(const Status& why) {
   Answer answer;

@@ -17,8 +17,8 @@
 //   NAME sha256:HEX [role=api|metrics|admin] [requests_per_minute=N] [tokens_per_minute=N]
 //                   [weight=N] [priority=N]
 //
-// HEX is the SHA-256 of the key, which has 256 random bits, so that the file reveals no key. Pure
-// but for the file.
+// HEX is the SHA-256 of the key, which has 256 random bits, so that the file reveals no key. Pure,
+// except that it reads and writes the file.
 
 namespace troupe::http {
 

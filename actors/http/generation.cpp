@@ -12,7 +12,8 @@
 namespace troupe::http {
 namespace {
 
-// How long a stream's head waits in case the engine refuses: a refusal is then a status.
+// How long the head of a stream is held back. If the engine refuses within this time, the refusal
+// can still be an HTTP status.
 constexpr int kCommitMs = 25;
 constexpr const char* kComment = ": the answer is on its way\n\n";
 
@@ -189,7 +190,7 @@ void Generation::comment_later() {
                  });
 }
 
-// Sends it at once, since it says nothing that has to be in the file first.
+// Sends the comment at once: nothing in it has to be in the file first.
 void Generation::write_comment() {
   written_us_ = monotonic_us();
   exchange_->responder->write_events(kComment);

@@ -7,8 +7,8 @@
 
 #include <troupe/actors/http/exchange.h>
 
-// The route table: a path and method without a row does not exist. Pure but for the endpoints that
-// the rows name.
+// The route table: a path and method without a row does not exist. Pure, except for the endpoints
+// that the rows name.
 
 namespace troupe::http {
 

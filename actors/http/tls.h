@@ -9,17 +9,17 @@
 
 #include <troupe/runtime/status.h>
 
-// The server's certificate. TLS 1.2 and 1.3. The HTTP thread uses a context, any thread may make
-// one.
+// Loads the server's certificate for TLS 1.2 and 1.3. Any thread may make a context; the HTTP
+// thread uses it.
 
 namespace troupe::http {
 
 using TlsContext = boost::asio::ssl::context;
 
-// Errors: kNotFound, and kBadData if the files hold no certificate chain, or the key of another
-// one.
+// Makes a context of the two files. Errors: kNotFound, and kBadData if `cert` holds no certificate
+// chain, or `key` does not belong to it.
 Result<std::shared_ptr<TlsContext>> load_tls(const std::string& cert, const std::string& key);
-// Changes whenever one of the two files does.
+// Returns a text that changes whenever one of the two files does.
 std::string stamp_of(const std::string& cert, const std::string& key);
 
 }  // namespace troupe::http

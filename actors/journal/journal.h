@@ -136,7 +136,7 @@ class Journal {
   Result<std::string> spec(std::uint64_t job);
   Result<std::string> input(std::uint64_t job, std::uint32_t shard);
   Result<std::string> output(std::uint64_t job, std::uint32_t shard);  // kNotFound: not yet
-  Result<std::string> result(std::uint64_t job);  // as far as it has been merged
+  Result<std::string> result(std::uint64_t job);  // as much of it as has been merged
   // Stores the output of a shard and its effect on the job in one transaction. Returns false, and
   // changes nothing, if the shard had an output already or the job is over. With `ends`, the job
   // becomes kDone.

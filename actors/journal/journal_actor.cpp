@@ -44,7 +44,7 @@ using writer_actor =
 struct WriterShell {
   std::vector<StreamChangePtr> news;
   bool begun = false;            // one of them begins a stream: a tick is in the mailbox
-  Clock::time_point write_at{};  // not before, unless a stream begins
+  Clock::time_point write_at{};  // when to write, unless a stream begins earlier
   Clock::time_point ticks_at{};  // when the next delayed tick comes
   Clock::time_point scrub_at = Clock::now() + kScrubEvery;
 };

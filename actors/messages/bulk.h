@@ -9,7 +9,7 @@
 
 namespace troupe::actors {
 
-// A client that dialled us sends it: the client can be asked for blobs from now on.
+// Sent by a client that dialled us: it can be asked for blobs from now on.
 struct Serving {
   static constexpr MessageType kType = MessageType::kServing;
   std::uint64_t epoch = 0;

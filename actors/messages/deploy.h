@@ -83,7 +83,7 @@ struct LoadStage {
   // The peers that hold the model's parts: those with an address are dialled, the others dial.
   std::vector<PeerAddress> sources;
   std::uint8_t kv = 0;                            // kv_code (generate.h)
-  std::uint32_t arithmetic = kArithmeticVersion;  // of the deployment; a node has it or refuses
+  std::uint32_t arithmetic = kArithmeticVersion;  // a node of another version refuses
   template <class A>
   void serialize(A& a) {
     a(epoch, manifest, layer_begin, layer_end, previous, next, last, sources, kv, arithmetic);

@@ -28,7 +28,8 @@ struct Manage {
   // A model (model:HEX, sha256:HEX or its name), a key or newcomer (its id or name), or a node (its
   // name).
   std::string subject;
-  // kUnload: even if requests are running; kStop: every daemon; kDrain: the node gets layers again.
+  // For kUnload: also if requests are running. For kStop: ends every daemon. For kDrain: the node
+  // gets layers again.
   bool force = false;
   // For kKeyNew: the net::Role of the processes that the token lets in, how often it does so, and
   // for how long (0: forever).

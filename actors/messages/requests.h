@@ -122,8 +122,8 @@ struct Submit {
   bool ignore_end = false;    // continue after the model's end token
   std::uint64_t context = 0;  // 0 means the model's own
   std::uint32_t deadline_ms = 0;
-  // A name, chosen by the client, by which the answer can be resumed after the head was away; the
-  // answer cannot be resumed if it is empty.
+  // A name, chosen by the client, by which the answer can be resumed after the head was away.
+  // Without a name, the answer cannot be resumed.
   std::string stream;
   bool trace = false;  // Finished should say where the time went
   // The arithmetic version by which answer_ids were computed; 0 if they are the asker's own. The

@@ -38,7 +38,7 @@ struct NodeSetup {
   int threads = 0;
   std::string isa;  // of the device's kernels
   std::uint64_t memory_bytes = 0;
-  std::string memory_pool;                        // as Hello has it
+  std::string memory_pool;                        // sent as Hello::memory_pool
   std::uint32_t arithmetic = kArithmeticVersion;  // tests have others
   std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in;
   std::shared_ptr<const TroubleBoard>

@@ -31,7 +31,7 @@ Status WorkerState::begin(const StepSegment& segment, Entry* entry) {
 
 bool WorkerState::Entry::is_followed_by(const StepSegment& segment) const {
   if (accepted == next_position) return segment.position == next_position;
-  // Some of its last rows may be wrong; the next step says which.
+  // Some of the last rows may be of drafted ids that did not come true; the next step says which.
   return segment.turn == turns && segment.position >= accepted && segment.position <= next_position;
 }
 

@@ -104,7 +104,7 @@ struct TensorSpec {
   // A spec of a fused tensor takes its rows (a vector: its values) from `first` on, out of `whole`.
   // whole == 0 means that the tensor is not fused.
   std::size_t first = 0, whole = 0;
-  std::size_t step = 1;  // of a fused tensor: only every such row is taken
+  std::size_t step = 1;  // of a fused tensor: only every step-th row is taken
   float offset = 0.0f;   // is added to every value of a norm weight
   // The expert that it belongs to. With `stacked` experts the tensor has the shape (stacked, rows,
   // columns), and it is one of the fused tensors too.

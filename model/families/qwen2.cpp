@@ -1,7 +1,7 @@
 #include <troupe/model/families/read.h>
 
-// Qwen2: Llama with biases on q, k and v, pairs half a head apart, and, in some models, a sliding
-// window in the upper layers. Source: Yang et al. 2024.
+// Qwen2: Llama with biases on q, k and v, rotated pairs half a head apart, and, in some models, a
+// sliding window in the upper layers. Source: Yang et al. 2024.
 
 namespace troupe::model {
 namespace {

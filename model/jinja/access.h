@@ -6,8 +6,8 @@
 #include <troupe/model/jinja/budget.h>
 #include <troupe/model/jinja/value.h>
 
-// Iterates over values, searches them and joins them. Pure but for the budget; items are taken from
-// iterators.
+// Iterates over values, searches them and joins them. Pure, except that it takes from the budget,
+// and items from iterators.
 //   Errors: kBadData naming the line and the wrong type; kResourceExhausted from the budget.
 
 namespace troupe::model::jinja {

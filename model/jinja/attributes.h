@@ -5,7 +5,8 @@
 #include <troupe/model/jinja/budget.h>
 #include <troupe/model/jinja/value.h>
 
-// Looks up parts of values as Jinja does in transformers' sandbox. Pure but for the budget.
+// Looks up parts of values as Jinja does in transformers' sandbox. Pure, except that it takes from
+// the budget.
 //   Errors: kBadData naming the line and the wrong type; kResourceExhausted from the budget.
 
 namespace troupe::model::jinja {

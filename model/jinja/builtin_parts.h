@@ -11,7 +11,7 @@
 #include <troupe/model/jinja/value.h>
 
 // What filters, tests and methods share: their arguments, the rows of their tables, and common
-// steps. For the .cpp files of this room. Pure but for the budget.
+// steps. For the .cpp files of this room. Pure, except that they take from the budget.
 
 namespace troupe::model::jinja {
 

@@ -152,7 +152,7 @@ Result<Value> whole_arithmetic(Budget* budget, int line, const std::string& op, 
   return Value(result);
 }
 
-// This is what Python computes: the remainder has the sign of the divisor, and is exact.
+// Returns what Python computes: the remainder has the sign of the divisor, and is exact.
 double real_remainder(double x, double y) {
   double rest = std::fmod(x, y);
   if (rest != 0 && (y < 0) != (rest < 0)) rest += y;

@@ -19,7 +19,7 @@ Result<Value> soft_text(const Use& use, std::string text) {
 
 namespace {
 
-// A filter that turns a text into another one, and markup into markup.
+// Runs a filter that turns a text into another one, and markup into markup.
 template <std::string (*kMake)(std::string_view)>
 Result<Value> mapped(const Use& use) {
   TROUPE_ASSIGN_OR_RETURN(const std::string text, text_of(use.line, use.input));

@@ -7,7 +7,7 @@
 #include <troupe/model/jinja/builtin_parts.h>
 
 // Python's three ways to write values into a text: "..." % values, "...".format(values), and
-// format(value, specification). Pure but for the budget.
+// format(value, specification). Pure, except that it takes from the budget.
 //   Errors: kBadData naming the line and what is wrong; kResourceExhausted from the budget.
 // Source: the sections "printf-style String Formatting" and "Format String Syntax" of Python's
 // library reference.

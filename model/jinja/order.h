@@ -3,7 +3,7 @@
 #include <troupe/model/jinja/budget.h>
 #include <troupe/model/jinja/value.h>
 
-// Orders values. Pure but for the budget.
+// Orders values. Pure, except that it takes from the budget.
 
 namespace troupe::model::jinja {
 

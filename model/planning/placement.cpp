@@ -139,7 +139,8 @@ class Timing {
     for (std::size_t i = 1; i < used_.size(); ++i) sum += connection(i).of(hidden_bytes(rows));
     return sum;
   }
-  // The rate of a connection limits steps that follow each other; its latency does not.
+  // Returns the longest time that a connection takes to carry a step's rows. This limits steps that
+  // follow each other; the latency does not.
   double slowest_connection(std::size_t rows) const {
     double slowest = 0;
     for (std::size_t i = 1; i < used_.size(); ++i)

@@ -213,8 +213,8 @@ void BpeModel::encode(std::string_view word, std::vector<TokenId>* ids) const {
   if (!final) finish_symbols(begin, ids);
 }
 
-// The bound is 0 if not every byte has a token: a stretch of any length may then be left out or
-// be one unknown token.
+// Returns 0 as the bound if not every byte has a token: a stretch of any length may then be left
+// out or be one unknown token.
 std::size_t BpeModel::fewest_tokens(std::size_t bytes) const {
   const bool all =
       std::all_of(bytes_.begin(), bytes_.end(), [](std::int32_t id) { return id >= 0; });

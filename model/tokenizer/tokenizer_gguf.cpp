@@ -39,7 +39,7 @@ Result<TokenizerParts> byte_level_parts(const GgufHeader& header) {
   parts.cuts = std::move(family.cuts);
   TROUPE_ASSIGN_OR_RETURN(const GgufTokens tokens, load_token_texts(header));
   static const std::vector<std::string> kNoMerges;
-  const std::vector<std::string>* lines = &kNoMerges;  // as a vocabulary of single bytes has
+  const std::vector<std::string>* lines = &kNoMerges;  // a vocabulary of single bytes has none
   if (!is_empty_token_array(header, "tokenizer.ggml.merges")) {
     TROUPE_ASSIGN_OR_RETURN(lines,
                             token_array<std::vector<std::string>>(header, "tokenizer.ggml.merges"));
@@ -229,7 +229,7 @@ std::vector<TokenId> end_token_ids(const GgufHeader& header, std::size_t vocabul
   if (found == header.metadata.end()) return ids;
   if (const auto* values = std::get_if<std::vector<std::int64_t>>(&found->second))
     for (const std::int64_t id : *values) {
-      // Some files say with -1 that there is none, and a token without a row is never generated.
+      // Some files write -1 for "no such token", and a token without a row is never generated.
       if (id < 0 || (vocabulary != 0 && static_cast<std::uint64_t>(id) >= vocabulary)) continue;
       if (id <= std::numeric_limits<TokenId>::max()) ids.push_back(static_cast<TokenId>(id));
     }

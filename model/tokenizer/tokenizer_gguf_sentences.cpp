@@ -70,7 +70,8 @@ class UnigramScores {
     constexpr float kUnknownPenalty = 10.0f;
     return static_cast<double>(least_ - kUnknownPenalty);
   }
-  // A user-defined token is nearly always worth more than the tokens that it consists of.
+  // Returns the score of a token. A user-defined token is nearly always worth more than the tokens
+  // that it consists of.
   double of(std::size_t id) const {
     if (tokens_.types[id] != TokenType::kUserDefined)
       return static_cast<double>(static_cast<float>(scores_[id]));

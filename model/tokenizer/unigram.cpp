@@ -85,8 +85,8 @@ bool UnigramModel::has_all_bytes() const {
          std::all_of(bytes_.begin(), bytes_.end(), [](TokenId id) { return id >= 0; });
 }
 
-// The bound is 0 if not every byte has a token: a stretch of any length may then be one unknown
-// token.
+// Returns 0 as the bound if not every byte has a token: a stretch of any length may then be one
+// unknown token.
 std::size_t UnigramModel::fewest_tokens(std::size_t bytes) const {
   return has_all_bytes() ? bytes / longest_ : 0;
 }

@@ -13,7 +13,7 @@
 namespace troupe::model {
 
 struct Adapter {
-  // Makes one for the matrix `target`, all zero.
+  // Makes an adapter of the matrix `target`, all zero.
   Adapter(const TensorSpec& target, std::size_t rank, float scale);
 
   const std::size_t layer, slot;  // of the matrix

@@ -51,11 +51,11 @@ class Confusion {
   double precision(std::size_t label) const;
   double recall(std::size_t label) const;
   double f1(std::size_t label) const;
-  // The mean of f1 over the labels that occur as a label or as an answer. `outside` is a label that
-  // does not count, as O of entities; kNoLabel: all count.
+  // Returns the mean of f1 over the labels that occur as a label or as an answer. `outside` is a
+  // label that does not count, as O of entities; kNoLabel: all count.
   double macro_f1(std::size_t outside = kNoLabel) const;
-  // F1 of all labels together: the number of their right answers, divided by the mean of the
-  // numbers of their rows and their answers.
+  // Returns F1 of all labels together: the number of their right answers, divided by the mean of
+  // the numbers of their rows and their answers.
   double micro_f1(std::size_t outside = kNoLabel) const;
 
   static constexpr std::size_t kNoLabel = static_cast<std::size_t>(-1);

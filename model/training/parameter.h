@@ -46,7 +46,7 @@ struct Parameter {
   }
   // Makes memory for `depth` entries of the stack of partial sums. Not inside a step.
   void reserve(std::size_t depth);
-  // The stack for a micro-batch's part of a sum.
+  // Returns the stack for a micro-batch's part of a sum.
   kernels::GradientSum sum(const SumPart& part);
 };
 

@@ -195,7 +195,7 @@ void StepContext::norm(const Weight& weight, const float* from, std::size_t begi
     kernels.rms_norm(from, weight.vector.data(), config.norm_epsilon, config.channels, begin, end,
                      out);
   } else {
-    const Weight& bias = *(&weight + 1);  // in the slot after it
+    const Weight& bias = *(&weight + 1);  // in the slot after that of `weight`
     kernels.layer_norm(from, weight.vector.data(),
                        config.norm_bias ? bias.vector.data() : no_bias_.data(), config.norm_epsilon,
                        config.channels, begin, end, out);

@@ -15,7 +15,8 @@
 // The lane rule (why the bits are equal): vector lanes run over independent outputs; a reduction
 // runs in index order, or over exactly 16 partial sums (element i goes to i mod 16) and one fixed
 // tree: ((0+8)+(4+12)) ... i.e. halves are added 8, 4, 2, 1 apart. Long sums are cut where
-// kSumColumns and kSumKeys say. Only fma, sqrt, division; exp is ours. No kernel calls libm.
+// kSumColumns and kSumKeys say. Only fma, sqrt and division are used; exp is a function of our own.
+// No kernel calls libm.
 
 namespace troupe::kernels {
 
@@ -110,9 +111,10 @@ struct Kernels {
   //   erf x/2 (1 + erf(x / sqrt(2))). Source: Hendrycks & Gimpel 2016.
   void (*gelu_tanh)(float* x, std::size_t count);
   void (*gelu_erf)(float* x, std::size_t count);
-  // out[i] = tanh(x[i]), ours, within 3 ulp. out may alias x.
+  // out[i] = tanh(x[i]) by a function of our own, within 3 ulp. out may alias x.
   void (*tanh)(const float* x, float* out, std::size_t count);
-  // out[i] = exp(x[i]), ours, within 2 ulp of the true value on [-87, 88], clamped outside.
+  // out[i] = exp(x[i]) by a function of our own, within 2 ulp of the true value on [-87, 88],
+  // clamped outside.
   void (*exp)(const float* x, float* out, std::size_t count);
 };
 

@@ -27,7 +27,7 @@ struct AttentionBackwardArgs {
   // the query heads that share a key head.
   float* dk = nullptr;
   float* dv = nullptr;
-  const std::byte* const* pages = nullptr;  // KvType::kF32, page p of the example
+  const std::byte* const* pages = nullptr;  // [p] is page p of the example, in KvType::kF32
   std::size_t heads = 0, kv_heads = 0, head_dim = 0;
   std::size_t count = 0, rows = 0;  // T, R
   float scale = 1.0f;

@@ -13,8 +13,8 @@
 namespace troupe::net {
 
 struct Pace {
-  std::int64_t burst = 0;     // the number at once
-  std::int64_t a_second = 0;  // the number per second in the long run
+  std::int64_t burst = 0;     // how often it may happen at once
+  std::int64_t a_second = 0;  // how often per second in the long run
 };
 // For connections: many commands share one door key and start at once; any other key belongs to one
 // process.

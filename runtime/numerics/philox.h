@@ -21,7 +21,8 @@ constexpr std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> c
   return counter;
 }
 
-// A number in [0, 1), a multiple of 2^-53. `choice` distinguishes several draws at one position.
+// Returns a number in [0, 1), a multiple of 2^-53. `choice` distinguishes several draws at one
+// position.
 constexpr double uniform_draw(std::uint64_t seed, std::uint64_t position,
                               std::uint32_t choice = 0) {
   const std::array<std::uint32_t, 4> words = philox4x32(

@@ -12,7 +12,7 @@ namespace {
 constexpr double kAngleMax = 1048576.0;
 constexpr double kRoundToInteger = 6755399441055744.0;  // 1.5 * 2^52
 
-// The nearest integer, ties to even; exact for |x| < 2^51.
+// Returns the nearest integer, ties to even; exact for |x| < 2^51.
 double nearest(double x) { return (x + kRoundToInteger) - kRoundToInteger; }
 
 // Taylor series on [-pi/4, pi/4]; the first term left out is below 1e-19.

@@ -13,10 +13,11 @@ struct SinCos {
 // checked).
 SinCos sin_cos(double angle);
 
-// The natural logarithm of x > 0 (a normal number), relative error below 1e-14.
+// Returns the natural logarithm of x > 0 (a normal number), with a relative error below 1e-14.
 double natural_log(double x);
 
-// base^exponent, relative error below 1e-14, for base in [2^-60, 2^60] and |exponent| <= 16.
+// Returns base^exponent, with a relative error below 1e-14, for base in [2^-60, 2^60] and
+// |exponent| <= 16.
 double power(double base, double exponent);
 
 }  // namespace troupe

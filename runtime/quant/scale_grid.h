@@ -12,9 +12,9 @@ struct ScaleGrid {
   std::size_t rows = 1, columns = 1;
   // The weights that a scale is for; the last blocks of a row or a column may be smaller.
   std::size_t block_rows = 1, block_columns = 1;
-  std::size_t matrix_rows = 1;  // of each of the matrices, which are stacked
-  std::size_t first_row = 0;    // of the stack: where the caller's row 0 is
-  std::size_t row_step = 1;     // the caller's rows are every such row from there on
+  std::size_t matrix_rows = 1;  // rows of each of the stacked matrices
+  std::size_t first_row = 0;    // the row of the stack that is the caller's row 0
+  std::size_t row_step = 1;     // the caller's rows are every row_step-th row from there on
 
   // Returns the scales of the caller's row `row`, a scale for each block_columns weights.
   const float* row(std::size_t row) const {

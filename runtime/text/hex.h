@@ -16,7 +16,7 @@ inline std::string to_hex(std::span<const unsigned char> bytes) {
   return text;
 }
 
-// The value of a hexadecimal digit of either case, or -1 for any other character.
+// Returns the value of a hexadecimal digit of either case, or -1 for any other character.
 constexpr int hex_value(char digit) {
   if (digit >= '0' && digit <= '9') return digit - '0';
   if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;

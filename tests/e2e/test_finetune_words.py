@@ -282,7 +282,8 @@ def test_json_lines_hold_each_step_once_after_a_kill(alone, tmp_path):
     data = lines(tmp_path / "data.jsonl", [{"text": LETTERS[i:] + LETTERS[:i]} for i in range(13)])
     flags = ["--data", data, "--validation", data, "--eval-every", 3, "--epochs", 3, "--batch-size",
              4, "--lr", "1e-3", "--save-every", 5, "-o", tmp_path / "out", "--json"]
-    # The process dies while it writes the record of step 9, then that of step 6 again.
+    # The first process dies while it writes the record of step 9. The second one continues from step 5, and dies
+    # while it writes the record of step 6 anew.
     said = []
     for failpoint in ("training.events.write:12", "training.events.write:1", None):
         if failpoint:

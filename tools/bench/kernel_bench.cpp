@@ -32,7 +32,7 @@ double seconds_of(const std::function<void()>& body) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// The best of runs that take about a second together.
+// Returns the seconds of the best of several runs, which take about a second together.
 double best_seconds(const std::function<void()>& body) {
   double best = seconds_of(body), total = best;
   for (int runs = 1; (total < 0.4 || runs < 4) && runs < 2000; ++runs) {

@@ -18,8 +18,8 @@ namespace {
 void fill_standard_descriptors() {
   for (const int wanted : {0, 1, 2}) {
     if (::fcntl(wanted, F_GETFD) >= 0) continue;
-    // The system returns the lowest free descriptor. Writing results that nobody can get is an
-    // error, writing messages is not.
+    // The system returns the lowest free descriptor. Results that nobody can get are an error
+    // (stdout is not writable); messages that nobody can get are not.
     (void)::open("/dev/null", wanted == 1 ? O_RDONLY : O_RDWR);
   }
 }

@@ -66,7 +66,7 @@ __device__ inline void finish(const ProductArgs& args, const GroupOfMatrix& grou
   *out = args.round_to_half ? from_half(to_half(value)) : value;
 }
 
-// The blocks of activations that a format multiplies.
+// These return the blocks of activations that a format multiplies.
 template <class L>
 __device__ inline const std::int8_t* quants_of(const RowBlocks& x) {
   return L::kScaleWords == 0 ? x.q : x.super_q;

@@ -46,7 +46,8 @@ struct RowScales {
   __device__ int half_offset(int j) const { return static_cast<int>(byte(j) >> 4); }
 };
 
-// Looks the numbers 0 to 15 in every byte of a word up in the layout's table.
+// Returns the word in which each byte, a number from 0 to 15, is replaced by the value that the
+// layout's table has for it.
 template <class L>
 __device__ inline std::uint32_t look_up(std::uint32_t numbers) {
   constexpr std::uint64_t kLow = quant::kCodeWords<L::kCodes>[0];

@@ -52,8 +52,9 @@ HWY_INLINE Floats load_kv(const std::byte* from) {
   }
 }
 
-// The number of key blocks that V vectors take side by side: enough chains to hide the latency of
-// an FMA, but few enough to stay in registers. It divides the number of blocks of a page.
+// Returns the number of key blocks that V vectors take side by side: enough chains to hide the
+// latency of an FMA, but few enough to stay in registers. It divides the number of blocks of a
+// page.
 constexpr std::size_t blocks_for(std::size_t vectors) {
   return HWY_TARGET != HWY_AVX2 ? 4 : vectors == 1 ? 4 : vectors <= 3 ? 2 : 1;
 }

@@ -17,8 +17,8 @@ namespace troupe::kernels::HWY_NAMESPACE {
 template <class Layout>
 constexpr std::size_t kTileColumns = Layout::kMathBits == 8 ? 4 : 3;
 
-// The amount by which the target's instructions make stored integers exceed the weights; the
-// products exceed by this times the sum of the activations.
+// The target's instructions multiply integers that are larger than the weights by this amount, so
+// that each sum of products is too large by this times the sum of the activations.
 template <class Layout>
 constexpr int kRunOffset = 0;
 

@@ -57,7 +57,8 @@ HWY_INLINE std::int32_t load_four(const void* from) {
 template <class Layout>
 constexpr std::size_t kScales = Layout::kHalfScales ? 2 : 1;
 
-// Looks the numbers 0 to 15 in every byte up in a layout's table.
+// Returns the bytes, which are numbers from 0 to 15, replaced by the values that a layout's table
+// has for them.
 template <class Layout>
 HWY_INLINE Ints look_up(Ints numbers) {
   const hn::Repartition<std::uint64_t, IntTag> words;

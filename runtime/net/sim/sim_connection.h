@@ -46,10 +46,10 @@ class Station {
 // End 0 dialled, and end 1 accepted.
 struct Connection {
   Channel channel = Channel::kControl;
-  PublicKey dialler{};   // that end 0 showed
-  PublicKey listener{};  // of end 1
+  PublicKey dialler{};   // the key that end 0 showed
+  PublicKey listener{};  // the key of end 1
   std::uint64_t life = 1;
-  std::uint64_t incarnation = 0;  // that end 0 has shown; 0 if it has not spoken
+  std::uint64_t incarnation = 0;  // of end 0; 0 if it has not spoken yet
   struct End {
     std::weak_ptr<Station> station;
     SimHost host = 0;

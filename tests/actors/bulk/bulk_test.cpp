@@ -49,7 +49,7 @@ TEST_CASE("bulk: a source that sends nothing does not hold up what others load")
 
 namespace {
 
-// What a peer that is not the head gets for a blob: the type of the answer.
+// Asks for blobs as a peer that is not the head does, and notes the type of each answer.
 struct Asking {
   explicit Asking(bool serves_store) {
     answers = system.spawn([this]() -> link_user::behavior_type {

@@ -121,7 +121,7 @@ TEST_CASE("scoring: a prompt that was computed before is computed again, and say
   auto told = run(engine, path);
   require_same(told[2].prompt_logprobs, expected);
   CHECK(told[2].ids == before.at(1).ids);
-  // Requests that are not scored find the blocks that it left.
+  // A request that is not scored finds the blocks of the one that was.
   EngineRequest third = asked(1, 3, 0);
   third.id = 3;
   REQUIRE(engine.admit(third, 0).is_ok());

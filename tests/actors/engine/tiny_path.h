@@ -121,8 +121,8 @@ struct TinyPath {
   std::shared_ptr<model::Stage> stage;
   std::optional<WorkerState> worker;
   std::vector<std::shared_ptr<model::KvSequence>> sequences;  // of the step
-  std::size_t rows = 0, scored_rows = 0;                      // that were computed; scored
-  std::size_t failed = 0;                                     // steps without memory
+  std::size_t rows = 0, scored_rows = 0;  // rows that were computed; rows that were scored
+  std::size_t failed = 0;                 // steps without memory
 };
 
 inline EngineState new_engine(const EngineLimits& limits) {

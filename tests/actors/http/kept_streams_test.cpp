@@ -349,7 +349,7 @@ TEST_CASE("kept streams: of one key the latest 64 that have ended stay") {
       paths.push_back("/v1/streams/" + name_of(sent_events(answer.body)[0]));
     }
   }
-  RestartedServer server(folder.path, limit);  // which also looks at once
+  RestartedServer server(folder.path, limit);  // the new server, too, sweeps at once
   CHECK(ask(server.port(), get(paths[0])).status == 404);
   CHECK(ask(server.port(), get(paths[5])).status == 404);
   CHECK(ask(server.port(), get(paths[6])).status == 200);

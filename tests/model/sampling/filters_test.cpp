@@ -16,8 +16,9 @@ using namespace troupe::model::test;
 
 namespace {
 
-// The upper tail of the chi-squared distribution: the regularized gamma function Q(d/2, x/2), by
-// its series below the mean and its continued fraction above. Source: Abramowitz & Stegun 6.5.
+// Returns the upper tail of the chi-squared distribution: the regularized gamma function Q(d/2,
+// x/2), by its series below the mean and its continued fraction above. Source: Abramowitz & Stegun
+// 6.5.
 double chi_squared_p(double x, double degrees) {
   const double a = degrees / 2, half = x / 2;
   if (half <= 0) return 1;

@@ -144,7 +144,7 @@ struct SmallAttention {
     return sums;
   }
 
-  // The sum of dout * attention(q, k, v) in double precision: the oracle's loss.
+  // Returns the sum of dout * attention(q, k, v) in double precision: the oracle's loss.
   double loss() const {
     double sum = 0;
     for (std::size_t row = 0; row < args.count; ++row)

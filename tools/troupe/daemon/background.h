@@ -47,8 +47,8 @@ void reopen_log() noexcept;
 void follow_log() noexcept;
 // True in the process of detach(), whose log is log_file().
 bool has_log_file() noexcept;
-// Moves the log to its name and ".1", where an older one is replaced, and opens a new one, if it
-// has grown beyond 16 MiB. Called from time to time in the process of detach().
+// If the log has grown beyond 16 MiB, appends ".1" to its name, replacing an older file of that
+// name, and opens a new log. Called from time to time in the process of detach().
 void limit_log() noexcept;
 
 }  // namespace troupe::tools

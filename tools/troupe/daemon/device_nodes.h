@@ -22,8 +22,8 @@ namespace troupe::tools {
 
 // Which process computes on which device: `--device cuda:0,cpu`.
 struct DeviceShares {
-  std::string own = "cpu";         // the device of the daemon's process, if it works
-  bool works = true;               // false: that process computes nothing
+  std::string own = "cpu";  // the device of the daemon's own process, unless `works` is false
+  bool works = true;        // false: that process computes nothing
   std::vector<std::string> nodes;  // the GPUs that are nodes of their own, such as "cuda:0"
 };
 

@@ -16,7 +16,7 @@
 namespace troupe::tools {
 
 struct FoundModel {
-  // "ollama:NAME:TAG" (as Ollama prints it), "lmstudio:PUBLISHER/REPO/FILE.gguf",
+  // A name: "ollama:NAME:TAG" (as Ollama prints it), "lmstudio:PUBLISHER/REPO/FILE.gguf",
   // "huggingface:USER/REPO" (a folder) or "huggingface:USER/REPO/FILE.gguf", "llama.cpp:FILE.gguf".
   std::string name;
   std::filesystem::path path;  // of the GGUF file (its first part) or the folder

@@ -14,12 +14,12 @@ std::string cpu_model();
 // Returns the soft limit of a resource (such as RLIMIT_NOFILE); absent if unlimited.
 std::optional<std::uint64_t> soft_limit(int resource);
 
-// The bytes per second that `threads` threads read from memory together. Takes about 0.3 s and 128
-// MiB.
+// Measures the bytes per second that `threads` threads read from memory together. Takes about 0.3 s
+// and 128 MiB.
 double measure_memory_bandwidth(int threads);
 
-// The GPUs that NVIDIA's driver lists: those of nvidia-smi (which gets 5 s), else those below
-// /proc/driver/nvidia.
+// Returns the GPUs that NVIDIA's driver lists: those of nvidia-smi (which gets 5 s), else those
+// below /proc/driver/nvidia.
 struct Gpu {
   std::string name;
   std::optional<std::uint64_t> memory_bytes;

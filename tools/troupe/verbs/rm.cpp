@@ -59,7 +59,7 @@ Status check_not_loaded(const std::string& home, model::Store& store,
   if (!cluster) return silent;
   const Result<ClusterStatus> status = cluster->status();
   if (!status) return silent;
-  // (Its hashes are remembered; a file that cannot be read is not loaded either.)
+  // (The store remembers the hashes, so this is quick. A model that cannot be read is not loaded.)
   const Result<model::Manifest> manifest = store.manifest(entry.path);
   if (!manifest) return Status::ok();
   for (const DeploymentStatus& deployment : status->deployments) {
