@@ -158,7 +158,7 @@ using coordinator_actor =
                           // must be placed again.
                           caf::reacts_to<halt_atom, std::uint64_t, std::uint64_t, std::string>>;
 
-// A deployment's engine: the token log, batches, credits.
+// A deployment's engine, which keeps the token log, forms the steps and counts the credits.
 using engine_actor = caf::typed_actor<
     caf::reacts_to<submit_atom, SubmitPtr, token_sink>, caf::reacts_to<cancel_atom, std::uint64_t>,
     caf::reacts_to<FramePtr>, caf::reacts_to<fail_atom, StatusPtr>, caf::reacts_to<tick_atom>,

@@ -27,7 +27,8 @@ GenerateOutcomePtr outcome(const Result<GenerateResult>& result) {
   return out;
 }
 
-// Stands between the engine and the caller's actor, once for each request.
+// The state of the actor that stands between the engine and the caller's actor. Each request has
+// one.
 struct RelayShell {
   std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;  // brought by the first token
 };

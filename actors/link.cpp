@@ -323,8 +323,9 @@ void Link::tell_hasty(const net::InFrame& frame, const net::Pace& pace) {
                           " messages a second on the " + net::channel_name(frame.channel) +
                           " channel; send fewer, or share the work among several " + who + "s");
   log(LogLevel::kWarning, who + " " + net::key_id(frame.peer) + ": " + slower.message());
-  // A node is not told, because the answer would end its membership, and it is only rogue nodes
-  // that come here. Nor is it told of weights: the answer would end all that a client waits for.
+  // A node gets no answer, which would end its membership; only rogue nodes send that much. A
+  // client gets none on the bulk channel, because the answer would end everything for which the
+  // client waits.
   if (!net::is_client(frame.role) || frame.channel == net::Channel::kBulk) return;
   const Status sent = answer(frame, MessageType::kRefused, Refused{slower, false});
   if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());

@@ -126,7 +126,8 @@ class Cluster {
   Result<UnloadedModel> unload(const std::string& model, bool force);
   // Moves all layers from the node of this name to others, and gives it no more; the answers under
   // way go on. With `undo` it gets layers again.
-  //   Errors: kNotFound, kFailedPrecondition (it is not here), kUnavailable and kResourceExhausted
+  //   Errors: kNotFound, kFailedPrecondition (the node is not there), kUnavailable and
+  //   kResourceExhausted
   //   (the other nodes have no room: nothing changes).
   Result<DrainedNode> drain(const std::string& node, bool undo = false);
   // Returns the last things that happened to the cluster's nodes and models.

@@ -57,7 +57,7 @@ struct Fetch {
   std::int64_t last_progress_us = 0;
   std::int64_t turn_us = 0;      // when its turn began
   std::uint64_t turn_bytes = 0;  // the value of `bytes` then
-  std::int64_t idle_us = 0;      // the time of its turns without a byte since its last byte
+  std::int64_t idle_us = 0;      // how long its turns have lasted since its last byte came
 };
 
 // A grant comes over the control connection, and may arrive after the first request of a peer that
@@ -100,8 +100,8 @@ void export_file(BulkShell& shell, const ExportedFile& exported) {
   for (const auto& tensor : exported.manifest.tensors) add(tensor.blob, tensor.offset);
 }
 
-// True if the peer may have the blob. Of any other blob it is told that it is absent, so that
-// nobody learns what lies here.
+// True if the peer may have the blob. Any other blob is called absent, so that nobody learns what
+// lies here.
 bool may_fetch(const BulkShell& shell, const Setup& setup, const net::PublicKey& peer,
                const std::string& sha256) {
   return peer == setup->link->head() || shell.rights.may(peer, sha256);
@@ -267,7 +267,7 @@ void add_fetch(Self self, const Setup& setup, const FetchPtr& request) {
   }
   const bool first = place == fetches.begin();
   if (first && !fetches.empty()) {
-    // A background fetch lets this one pass; its partial blobs stay on disk.
+    // A background fetch lets the new one pass. What it has fetched so far stays on the disk.
     fetches.front().incoming.clear();
     fetches.front().plan = FetchPlan();
   }

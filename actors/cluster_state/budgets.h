@@ -10,8 +10,8 @@
 #include <troupe/runtime/net/key_pace.h>
 #include <troupe/runtime/net/keys.h>
 
-// How much of a head's resources one client identity may take, by its role. The bounds are far
-// above what an honest program needs; they keep one owner from taking what the others need. One
+// How much of a head's resources one client identity may take, by the client's role. The bounds are
+// far above what an honest program needs; they keep one owner from taking what the others need. One
 // thread at a time, except that what take() returns may be released by any thread.
 
 namespace troupe::actors {
@@ -42,7 +42,7 @@ constexpr Budget budget_of(net::Role role) {
 // Enrolments of one door key. (The identities' connections have a bound of their own.)
 constexpr net::Pace kEnrolments{2'000, 20};
 
-// What is counted for each owner while it is under way.
+// Counts, for each owner, things that are under way.
 class OwnerCounts {
  public:
   // Adds `amount` to the owner's count, and returns a handle whose last copy subtracts it again.

@@ -141,7 +141,8 @@ void Deployments::wait(std::uint64_t id, std::int64_t now_us) {
   Deployment& deployment = all_.at(id);
   if (deployment.life != DeploymentLife::kWaiting) deployment.waiting_since_us = now_us;
   deployment.life = DeploymentLife::kWaiting;
-  // No node holds its layers any more: the stages on the nodes that are left have ended, too.
+  // No node holds layers of the deployment any more: the stages on the nodes that are left have
+  // ended, too.
   for (StagePlan& stage : deployment.stages) {
     stage.loaded = false;
     stage.weights_bytes = 0;

@@ -24,8 +24,8 @@ struct NodeRecord {
   std::string name, host, isa;
   std::uint16_t port = 0;
   std::uint32_t threads = 0;
-  std::uint64_t memory_bytes = 0;   // its share of the memory that it offers
-  std::uint64_t offered_bytes = 0;  // what it said
+  std::uint64_t memory_bytes = 0;   // the node's share of the memory that its pool offers
+  std::uint64_t offered_bytes = 0;  // the memory that its Hello offers
   std::string memory_pool;          // as its Hello says
   std::uint64_t incarnation = 0;
   std::uint32_t greeting = 0;  // of its last Hello

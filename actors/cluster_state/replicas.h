@@ -6,7 +6,7 @@
 #include <troupe/actors/cluster_state/cluster_state.h>
 #include <troupe/runtime/status.h>
 
-// Several deployments of one model. Pure.
+// Places and compares several deployments of one model. Pure.
 
 namespace troupe::actors {
 

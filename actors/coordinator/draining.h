@@ -12,7 +12,8 @@ namespace troupe::actors::coordinator {
 
 // Begins or, with ask.force, ends the draining of the node that ask.subject names. The answer is
 // DrainedNode (actors/troupe/admin.h).
-//   Errors: kNotFound (no node is named so), kFailedPrecondition (it is not here), and those of
+//   Errors: kNotFound (no node is named so), kFailedPrecondition (the node is not there), and those
+//   of
 //   place_again(), if the other nodes have no room for what it holds, and those of
 //   Admission::set_drained: nothing changes then.
 Result<nlohmann::json> drain(HeadState& head, const Manage& ask);

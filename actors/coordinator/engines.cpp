@@ -58,8 +58,8 @@ EnginePlacement engine_placement(const HeadState& head, const Deployment& deploy
     const NodeRecord* node = head.cluster.members.find(stage.node);
     if (node == nullptr) continue;
     threads = std::max(threads, node->threads);
-    // A GPU replays steps of one row as they were recorded, and keeps their logits in its own
-    // memory.
+    // Drafts are off on GPUs, where steps of one row are fastest: a GPU replays their recorded
+    // launches, and keeps their logits in its own memory.
     if (node->isa.starts_with("cuda")) placement.limits.speculation = Speculation::kOff;
   }
   placement.limits.chunk_rows = model::prompt_chunk_rows(stages, threads);

@@ -88,7 +88,8 @@ struct DeploymentRun {
   // There is a source of weights that the loads under way do not know.
   bool has_new_source = false;
   std::optional<CopiesDue> copies;
-  std::int64_t no_replica_until_us = 0;  // kept for the eldest of a model's replicas
+  std::int64_t no_replica_until_us =
+      0;  // no replica is made before this; kept for the eldest replica
 };
 
 // The head's connection to a node's activations channel. Steps go to first stages on it, and it
@@ -177,8 +178,8 @@ struct HeadState {
   // The manifests of all models that were ever placed, by model: no client needs to bring them
   // again.
   std::map<std::string, model::Manifest> manifests;
-  // The manifests of whole files in the head's own store, by model. They count before those of
-  // clients.
+  // The manifests of whole files in the head's own store, by model. They take precedence over those
+  // of clients.
   std::map<std::string, model::Manifest> own_manifests;
 
   net::PublicKey own_key() const { return setup->link->self(); }

@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-// A node whose key is revoked gets this long to receive the message, then its frames are dropped.
+// A node whose key is revoked gets this long to receive the message; then its frames are dropped.
 constexpr std::int64_t kHearUs = 100'000;
 constexpr std::size_t kEventsShown = 200;
 

@@ -31,7 +31,7 @@ Status name_model(HeadState& head, OpenModel* open);
 std::set<std::uint64_t> other_splits(const HeadState& head, const std::string& model,
                                      std::int64_t now_us);
 // True if the opening wants this deployment and none of its replicas: either it says so, or it
-// asked for a split that this deployment happens to have and its replicas may not.
+// asked for a split that this deployment happens to have and its replicas may not have.
 bool wants_alone(const Opening& opening, const Deployment& deployment);
 // Returns the deployment that serves an opening for which `deployment` was found, or nullptr if the
 // opening must wait.

@@ -9,8 +9,8 @@
 
 // Finds out whether the nodes can be dialled. A node dials its head, so that it can also join from
 // behind a firewall or a NAT; but the engine and the previous stage dial the node. Therefore the
-// head dials a node back when it says Hello, before it welcomes it. A node that cannot be reached
-// is a member without layers until an attempt succeeds; the transport keeps trying.
+// head dials a node back when it says Hello, before it welcomes the node. A node that cannot be
+// reached is a member without layers until an attempt succeeds; the transport keeps trying.
 
 namespace troupe::actors::coordinator {
 

@@ -41,7 +41,7 @@ void move_layers(HeadState& head, Deployment& deployment, bool grow) {
   const std::vector<StagePlan> before = deployment.stages;
   const std::uint64_t epoch = deployment.epoch;
   Status placed = place_again(cluster, deployment.id, grow);
-  // Models that nobody uses make room for one that somebody does.
+  // Models that nobody uses make room for one that somebody uses.
   while (placed.code() == Code::kResourceExhausted && head.in_use(deployment.id, monotonic_us()) &&
          make_room(head, {deployment.id})) {
     placed = place_again(cluster, deployment.id, grow);
@@ -151,7 +151,7 @@ void check_waiting(HeadState& head, std::int64_t now) {
 // Called when the connection to a deployment's first stage was lost. If it does not open again, the
 // node is left out.
 void lose_first_stage(HeadState& head, Deployment& deployment, bool open) {
-  // A deployment that waits for a node already knows a better reason.
+  // If the deployment waits for a node, a better reason is recorded already.
   if (deployment.life == DeploymentLife::kWaiting) return;
   const net::PublicKey first = deployment.stages.front().node;
   const std::string why =

@@ -45,7 +45,7 @@ class AskerUses {
   std::uint64_t clock_ = 0;
 };
 
-// The engine publishes; any thread reads.
+// The uses that the engine publishes and any thread may read.
 class PublishedUses {
  public:
   void set(std::vector<NamedUse> uses) {

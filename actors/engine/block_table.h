@@ -158,7 +158,7 @@ class BlockTable {
   BlockLimits limits_;
   std::vector<Block> blocks_;    // by number
   std::set<BlockNumber> free_;   // the lowest is taken first
-  std::set<BlockNumber> freed_;  // free ones of which the stages are still to be told
+  std::set<BlockNumber> freed_;  // free blocks that the stages were not told about yet
   std::map<std::uint64_t, BlockNumber> idle_leaves_;  // by the time of their last use
   std::unordered_multimap<std::uint64_t, BlockNumber> index_;
   std::uint64_t idle_count_ = 0, clock_ = 0;

@@ -258,7 +258,7 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
     const auto failed = decode_body<StepFailed>(*setup->link, frame);
     if (failed && failed->outcome.status().code() == Code::kFailedPrecondition &&
         setup->coordinator && !state.was_overtaken(frame.header.step)) {
-      // A step before it was lost with a connection: the stages begin anew.
+      // A step before this one was lost with a connection: the stages begin anew.
       self->send(setup->coordinator, halt_atom::value, setup->deployment, frame.header.epoch,
                  failed->outcome.text);
     } else if (failed) {

@@ -38,8 +38,8 @@ class RepeatClock {
  public:
   using Time = std::chrono::steady_clock::time_point;
   static constexpr std::chrono::seconds kRepeatPatience{30};
-  // If a head answered a question for at least this long before it was lost, it had been there in
-  // the meantime.
+  // If a call lasted at least this long before the head was lost, the head had been there in the
+  // meantime.
   static constexpr std::chrono::seconds kHeld{2};
 
   explicit RepeatClock(Time began) : since_(began) {}

@@ -92,7 +92,8 @@ void LogprobList::add_to_columns(const model::Tokenizer& tokenizer, model::Token
     return;
   }
   append_json_float(logprobs[0].logprob, &logprobs_);
-  // The likeliest tokens by their texts. If several have one text, the likeliest of them counts.
+  // Lists the likeliest tokens by their texts. If several have one text, the likeliest of them
+  // counts.
   tops_ += '{';
   std::set<std::string> seen;
   for (std::size_t i = 1; i < logprobs.size(); ++i) {

@@ -26,8 +26,8 @@ namespace troupe::http {
 // What a connection needs from its server.
 struct ConnectionHost {
   ServeLimits limits;
-  // A header is complete: fills in the exchange, or gives the answer that refuses it before its
-  // body is read.
+  // Called when a header is complete: fills in the exchange, or returns the answer that refuses it
+  // before its body is read.
   std::function<std::optional<Response>(Exchange&)> on_head;
   // Called when the request is complete: it is answered through exchange->responder.
   std::function<void(const ExchangePtr&)> on_request;
@@ -109,7 +109,7 @@ class Connection : public Responder, public std::enable_shared_from_this<Connect
   bool head_checked_ = false, continued_ = false;
   bool events_ = false, chunked_ = false, complete_ = false;
   bool close_after_ = false;
-  bool counted_ = true;  // it counts among the connections that the server may have
+  bool counted_ = true;  // this connection counts among those that the server may have
 };
 
 }  // namespace troupe::http

@@ -14,7 +14,7 @@
 
 namespace troupe::http {
 
-// An answer on its way to the actor.
+// A request for an answer, on its way to the actor.
 struct AnswerStart {
   std::uint64_t id = 0;
   AnswerRequest request;

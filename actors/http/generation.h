@@ -131,7 +131,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   Status failure_;          // why the answer ended without being complete
   bool complete_ = false;   // every choice has ended well
   bool committed_ = false;  // the stream's head was sent to this connection
-  bool saved_ = true;       // events may be sent
+  bool saved_ = true;       // the stream is in its file, or needs none: events may be sent
   std::string out_;         // events that flush() sends
   std::int64_t accepted_us_ = 0, written_us_ = 0, rests_since_us_ = 0;
 };

@@ -14,8 +14,8 @@ namespace troupe::http {
 
 // Names a request, so that it is recognized when it is repeated.
 std::uint64_t name_of_request(const std::string& key, const PreparedAsk& prepared);
-// True if there is room for this number of answers more. If not, the exchange is told why, and when
-// to repeat the request.
+// True if there is room for this number of further answers. If not, the exchange is told why, and
+// when to repeat the request.
 bool has_room(Service& service, const Exchange& exchange, std::size_t choices, std::uint64_t who);
 // Called when an answer has ended, so that its place is free.
 void note_end(Service& service);

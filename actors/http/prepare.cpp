@@ -113,7 +113,8 @@ Error check_lengths(PreparedAsk* prepared) {
   return std::nullopt;
 }
 
-// Scores are kept until the prompt is computed, and then written as one answer.
+// Checks the number of scores: they are kept until the prompt is computed, and then written as one
+// answer.
 Error check_scores(const PreparedAsk& prepared) {
   const GenerationAsk& ask = prepared.ask;
   if (!ask.scores_prompt()) return std::nullopt;

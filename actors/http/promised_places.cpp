@@ -28,8 +28,8 @@ void PromisedPlaces::lapse(std::int64_t now_us) {
 double PromisedPlaces::promise_s(std::uint64_t who, bool back, double between_s,
                                  std::int64_t now_us) {
   lapse(now_us);
-  // Half of the places are kept for clients that were told to come back, so that there is nearly
-  // always one when they do.
+  // Half of the places are kept for clients that were told to come back, so that a place is nearly
+  // always free when they come.
   const double each_s = 2 * between_s * std::max(returning_, kLeastReturning);
   const std::int64_t soonest_us = now_us + to_us(kShortest);
   const std::int64_t turn_us =

@@ -17,7 +17,7 @@ class TokenBucket {
  public:
   // `per_minute` is above 0. The bucket begins full.
   TokenBucket(std::uint64_t per_minute, std::int64_t now_us);
-  // Seconds until `cost` can be paid; 0 if it can be now.
+  // Returns the seconds until `cost` can be paid; 0 if it can be paid now.
   double wait_s(double cost, std::int64_t now_us) const;
   // Pays, whether or not there is enough.
   void pay(double cost, std::int64_t now_us);

@@ -87,7 +87,7 @@ struct Server::Impl {
   // destroyed with the io_context still change the server's counts.
   ConnectionHost host;
   Service service;
-  std::shared_ptr<const ApiKeys> keys;  // null: none are asked for
+  std::shared_ptr<const ApiKeys> keys;  // null: the server asks for no keys
   std::shared_ptr<TlsContext> tls;      // null: plain HTTP
   FileStamps stamps;
   std::size_t open_connections = 0, bodies_bytes = 0;

@@ -9,7 +9,7 @@
 #include <troupe/actors/troupe/serve.h>
 
 // The files that a running server reads again when they change: its API keys and its certificate.
-// Blocks on the disk: on a thread of the pool.
+// Blocks on the disk, and therefore runs on a thread of the pool.
 
 namespace troupe::http {
 

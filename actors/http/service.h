@@ -41,10 +41,11 @@ struct Service {
   // Answers under way, by the gateway's number.
   std::map<std::uint64_t, std::shared_ptr<Generation>> answers;
   std::map<std::string, std::size_t> answers_of_key;
-  // Streams that may be taken up (streams.h), by their ids; and what writes them to their file.
+  // Streams that may be taken up (streams.h), by their ids, and the object that writes them to
+  // their file.
   std::map<std::string, std::shared_ptr<Generation>> streams;
   StreamKeeper* keeper = nullptr;
-  // The name of a key, and its hash, because a name may get another key.
+  // Returns the name of a key together with its hash, because a name may get another key.
   std::function<std::string(const std::string& key)> owner_of;
   // For Retry-After: when the last answer ended, and the usual time between two ends.
   std::int64_t answer_ended_us = 0;

@@ -25,8 +25,8 @@ class StreamKeeper {
  public:
   // `saved` is called on the keeper's thread with the ids of streams that have begun and are in the
   // file now (or cannot be: then a line in the log says so, and their answers go on). The log of
-  // the file is emptied every `scrub_ms` at most. Without a file nothing is written, and streams
-  // are saved at once.
+  // the file is emptied at most once every `scrub_ms`. Without a file nothing is written, and
+  // streams are saved at once.
   StreamKeeper(std::unique_ptr<actors::StreamFile> file, int scrub_ms,
                std::function<void(const std::vector<std::string>& ids)> saved);
   ~StreamKeeper();  // writes what is still to be written

@@ -38,8 +38,9 @@ struct Answering {
 struct Shell {
   std::unique_ptr<JobState> state;
   service_actor service;
-  std::map<std::uint64_t, Answering> answering;                             // by attempt
-  std::map<std::uint64_t, std::pair<std::uint64_t, std::size_t>> requests;  // to attempt and line
+  std::map<std::uint64_t, Answering> answering;  // by attempt
+  std::map<std::uint64_t, std::pair<std::uint64_t, std::size_t>>
+      requests;  // by request: its attempt and its line
 };
 using Self = jobs_actor::stateful_pointer<Shell>;
 using Setup = std::shared_ptr<const JobsSetup>;

@@ -80,7 +80,7 @@ struct LoadStage {
   net::PublicKey previous{};  // the stage before; for the first stage the head
   PeerAddress next;           // the next stage; for the last stage the head, which gets its tokens
   bool last = false;
-  // The peers that hold the model's parts: those with an address are dialled, the others dial.
+  // The peers that hold the model's parts: those with an address are dialled, the others dial us.
   std::vector<PeerAddress> sources;
   std::uint8_t kv = 0;                            // kv_code (generate.h)
   std::uint32_t arithmetic = kArithmeticVersion;  // a node of another version refuses

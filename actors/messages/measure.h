@@ -16,7 +16,8 @@
 
 namespace troupe::actors {
 
-// A head asks again for what was measured longer ago, and a node measures again.
+// What was measured longer ago than this is asked for again by a head, and measured again by a
+// node.
 constexpr std::int64_t kMeasuredFreshUs = 600'000'000;
 
 struct Measure {

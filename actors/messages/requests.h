@@ -139,7 +139,7 @@ struct Submit {
   std::uint32_t prompt_logprobs = 0;
   bool no_speculation = false;  // one token per step: for measurements
   // How large the asker's share of the deployment is beside those of others, from 1 to 100, and
-  // which requests go first: those of a smaller number, from -9 to 9. Jobs have 10.
+  // which requests go first: those of a smaller number, from -9 to 9. Jobs have the number 10.
   std::uint32_t weight = 1;
   std::int32_t priority = 0;
   // The identity of the client. The head fills it in; it does not travel.

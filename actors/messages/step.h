@@ -41,7 +41,7 @@ struct StepSegment {
   std::vector<model::TokenId> history = {};
   // Rows [scored_begin, scored_end), counted from the segment's first, are scored: ScoredPrompt
   // says how likely the model finds the id that follows each of them, and which `scored_top` ids it
-  // finds likeliest there. After the segment's last row that is the id `next`.
+  // finds likeliest there. The id that follows the segment's last row is `next`.
   std::uint32_t scored_begin = 0, scored_end = 0, scored_top = 0;
   model::TokenId next = 0;
   // The ids of this number of last rows are drafted. With them, a token is chosen after the last

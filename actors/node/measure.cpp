@@ -91,7 +91,7 @@ void end_connection(Self self, const Setup& setup) {
     const bool huge = large != rounds.end();
     ConnectionMeasured measured;
     measured.peer = measuring.order.peers.back().key;
-    // The answer takes as long as the probe, and its size is negligible.
+    // An answer takes as long as its probe to travel; its own size is negligible.
     std::sort(rounds.begin(), small);
     const double round_us = rounds[kSmallProbes / 2];
     measured.latency_us = round_us / 2;

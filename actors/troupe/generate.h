@@ -30,8 +30,9 @@ struct GenerateRequest {
   std::string system;                        // a system message before `prompt`; "" for none
   bool raw = false;                          // `prompt` without the chat template
   // Tokens of the answer to this prompt that were accepted earlier, if the answer was cut off: it
-  // continues after them as if it had not been. They count towards max_tokens and are in the
-  // result. The events begin with the first new token, whose index is the number of earlier ones.
+  // continues after them as if it had not been cut off. They count towards max_tokens and are in
+  // the result. The events begin with the first new token, whose index is the number of earlier
+  // ones.
   std::vector<model::TokenId> answer_ids;
 
   int max_tokens = 256;  // >= 1, or 0 (see prompt_logprobs)

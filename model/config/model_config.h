@@ -94,10 +94,10 @@ struct ModelConfig {
   // is one value for each bucket of distances, the same in all layers. This is the number of
   // buckets; 0 means that nothing is added.
   std::size_t relative_buckets = 0;
-  float attention_scale = 0.0f;            // multiplies scores; 0: 1 / sqrt(head_dim)
-  float attention_cap = 0.0f;              // scores become cap * tanh(score / cap); 0: they stay
-  float residual_scale = 1.0f;             // multiplies f(..) before it is added to x
-  bool attention_sinks = false;            // each head has a score without a value in its softmax
+  float attention_scale = 0.0f;  // multiplies scores; 0: 1 / sqrt(head_dim)
+  float attention_cap = 0.0f;    // scores become cap * tanh(score / cap); 0: they stay
+  float residual_scale = 1.0f;   // multiplies f(..) before it is added to x
+  bool attention_sinks = false;  // the softmax of each head has one more score, which has no value
   std::string ffn_norm_name = "ffn_norm";  // of the norm before the feed-forward network
 
   // What comes before the layers and after them.

@@ -141,7 +141,7 @@ std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig&
       planned[place->second].plan.parts.push_back(spec.name);
       continue;
     }
-    const TensorInfo* info = header.tensor(spec.name);  // which config_from_gguf has seen
+    const TensorInfo* info = header.tensor(spec.name);  // config_from_gguf has found it
     if (info == nullptr) continue;
     Planned one;
     one.info.name = one.plan.name = name;

@@ -9,9 +9,9 @@
 #include <troupe/model/config/model_config.h>
 #include <troupe/model/files/gguf.h>
 
-// Which format each tensor of a quantized file gets. A recipe has a name that people know, such as
-// Q4_K_M: most matrices are Q4_K, and those that matter more have more bits. The choices are those
-// of llama.cpp's llama-quantize without an importance matrix (src/llama-quant.cpp). Pure.
+// Decides which format each tensor of a quantized file gets. A recipe has a name that people know,
+// such as Q4_K_M: most matrices are Q4_K, and those that matter more have more bits. The choices
+// are those of llama.cpp's llama-quantize without an importance matrix (src/llama-quant.cpp). Pure.
 
 namespace troupe::model {
 

@@ -37,7 +37,7 @@ class PlannedTensor {
   //   Errors: kBadData if a part's scales do not fit it, kNotFound.
   static Result<PlannedTensor> open(const TensorSource& source, const TensorPlan& plan);
 
-  std::size_t rows() const { return rows_; }        // the number of values of a vector
+  std::size_t rows() const { return rows_; }        // for a vector, the number of its values
   std::size_t columns() const { return columns_; }  // 1 for a vector
   // Writes row `row`, columns() values.
   void read(std::size_t row, float* out) const;

@@ -92,9 +92,9 @@ Status HeaderReader::yarn(ModelConfig* config) const {
   return Status::ok();
 }
 
-// Limits the context of a model that has divisors for the positions of its first training, and
-// others for longer texts, with which every earlier position changes. Positions must not depend on
-// what comes later, so the model runs within its first context.
+// Limits the context of a model that has one list of divisors for the positions of its first
+// training, and another one for longer texts. The second list would change every earlier position.
+// Positions must not depend on what comes later, so the model runs within its first context.
 Status HeaderReader::short_context(ModelConfig* config) const {
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t first,
                           u64("rope.scaling.original_context_length", config->context_max));

@@ -22,7 +22,7 @@ Status wrong_value(std::string_view key, const std::string& sentence) {
 }  // namespace
 
 bool is_model_tensor(std::string_view name) {
-  // Source: gguf-py's constants.py (TENSOR_NAMES), by their beginnings.
+  // The beginnings of the names. Source: gguf-py's constants.py (TENSOR_NAMES).
   static constexpr std::string_view kBeginnings[] = {
       "token_embd", "token_types", "position_embd", "output",     "rope_f", "cls",
       "blk.",       "enc.",        "dec.",          "per_layer_", "altup_", "dense_",

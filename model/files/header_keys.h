@@ -25,7 +25,8 @@ inline constexpr std::string_view kRopeMagnitude = "troupe.rope.magnitude";
 inline constexpr std::string_view kRopeDivisors = "troupe.rope.divisors";
 // A bool: false if the ramp of YaRN does not end at whole pairs.
 inline constexpr std::string_view kRopeWholePairs = "troupe.rope.whole_pairs";
-// Bools: whether q, k, v and the attention's output have biases, and the feed-forward network.
+// Bools: whether q, k, v and the attention's output have biases, and whether the feed-forward
+// network has some.
 inline constexpr std::string_view kAttentionBias = "troupe.attention_bias";
 inline constexpr std::string_view kFeedForwardBias = "troupe.feed_forward_bias";
 // An array of two integers: how many rows and columns of a matrix share a scale, where the shapes

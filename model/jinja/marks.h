@@ -5,7 +5,7 @@
 #include <troupe/model/jinja/builtin_parts.h>
 #include <troupe/model/jinja/value.h>
 
-// Which bytes of results come from outside the template. Pure.
+// Keeps track of the bytes of results that come from outside the template. Pure.
 
 namespace troupe::model::jinja {
 

@@ -241,7 +241,7 @@ Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& co
                                  Device& device, const LayerCostOptions& options) {
   const std::uint64_t bytes_max = options.bytes_max != 0 ? options.bytes_max : kBytesMax;
   const std::size_t middle = config.layers / 2;
-  // If some layers have experts and others have none, a mean layer counts.
+  // If some layers have experts and others have none, take the mean of all layers.
   const LayerRange typical =
       config.dense_layers.empty() ? LayerRange{middle, middle + 1} : LayerRange{0, config.layers};
   const std::uint64_t layer_bytes = std::max<std::uint64_t>(

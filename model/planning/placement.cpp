@@ -17,7 +17,7 @@ constexpr double kStepUs = 80, kEngineStepUs = 100, kBytesPerUs = 200;
 constexpr double kWakeUs = 100;
 // The weight of a lone stream's time for a token, beside the times of streams together.
 constexpr double kLoneStream = 0.1;
-// A replica that gains less than this fraction is not worth its memory.
+// A replica is worth its memory if streams are faster by at least this factor.
 constexpr double kReplicaGain = 1.1;
 // A node that has layers is left out only for a gain that a measurement can distinguish from
 // chance.

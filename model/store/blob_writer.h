@@ -37,8 +37,8 @@ constexpr std::uint64_t kFreeBytesMin = 512u << 20;
 Result<std::unique_ptr<BlobWriter>> open_blob_writer(const std::filesystem::path& root,
                                                      const BlobRef& blob);
 
-// Removes what interrupted transfers left in <root>/partial more than some days ago. A file that a
-// writer holds stays.
+// Removes what interrupted transfers left in <root>/partial several days ago or earlier. A file
+// that a writer holds stays.
 void sweep_partial_files(const std::filesystem::path& root);
 
 // Makes `file` read-only and durable, seals it, and moves it to `target` in the same file system.

@@ -32,7 +32,7 @@ namespace troupe::model {
 class Store {
  public:
   // Creates the folders if they are absent, and removes what interrupted transfers left in partial/
-  // more than some days ago. If they cannot be made, the store has what is there,
+  // several days ago or earlier. If they cannot be made, the store has what is there,
   // and every operation that writes fails and says why.
   static Result<std::shared_ptr<Store>> open(const std::filesystem::path& home);
 

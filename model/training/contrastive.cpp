@@ -133,7 +133,8 @@ class Contrast {
 std::uint64_t contrastive_bytes(std::size_t texts, std::size_t channels,
                                 const ContrastiveOptions& options) {
   const std::uint64_t anchors = texts / options.group(), candidates = texts - anchors;
-  // Means and their gradients in single precision; units, norms and slopes in double precision.
+  // Means and their gradients are in single precision; units, norms and slopes are in double
+  // precision.
   return std::uint64_t{texts} * channels * (2 * sizeof(float) + sizeof(double)) +
          texts * sizeof(double) + anchors * candidates * sizeof(double);
 }

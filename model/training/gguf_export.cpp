@@ -82,7 +82,7 @@ void add_encoder_keys(std::vector<std::string> labels, const ModelConfig& config
   const auto types = static_cast<std::uint32_t>(std::max<std::size_t>(config.token_types, 1));
   (*out)["tokenizer.ggml.token_type_count"] = types;
   if (config.labels == 0) return;
-  constexpr std::uint32_t kRank = 4;  // llama.cpp's name of a classifier's way to pool
+  constexpr std::uint32_t kRank = 4;  // llama.cpp's number for the way in which a classifier pools
   (*out)[prefix + "pooling_type"] = kRank;
   if (labels.size() == config.labels)
     (*out)[prefix + "classifier.output_labels"] = std::move(labels);

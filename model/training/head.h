@@ -16,7 +16,7 @@
 namespace troupe::model {
 
 // The memory for the target rows of a micro-batch, of which there are S. Logits lie there for a
-// slice of the rows at a time, R of them: S, unless nothing needs all at once (slice_rows).
+// slice of R rows at a time; R is S if something needs all logits at once (slice_rows).
 struct HeadMemory {
   float* x = nullptr;                         // (S,C): the rows that the head reads
   float* normed = nullptr;                    // (S,C): after the norm, or of the pooler

@@ -10,7 +10,8 @@ namespace troupe::model {
 enum class LossKind : std::uint8_t {
   kCrossEntropy,  // -log p(target)
   kSquares,       // (output - Example::value)^2 of a head with one output
-  // No loss here: the caller has a loss of the means of each example's last rows (Network::pooled).
+  // No loss is computed here: the caller has a loss of the means of each example's last rows
+  // (Network::pooled).
   kPooled,
 };
 

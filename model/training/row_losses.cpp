@@ -90,7 +90,7 @@ class SmoothedRow {
 // teacher's distribution and p the model's, both at temperature T; and its gradient, r T (p - q).
 class TaughtRow {
  public:
-  // `logits` are the model's, less their largest. The gradient takes the teacher's place.
+  // `logits` are the model's, less their largest. The gradient replaces the teacher's logits.
   TaughtRow(const HeadStep& step, const LogitRow& logits, const LogitRow& teacher)
       : step_(step),
         teacher_(teacher),

@@ -112,8 +112,8 @@ Status check_teacher(const ModelConfig& config, const TrainerOptions& options) {
   return Status::ok();
 }
 
-// Freezes the pooler and the classifier, which neither an encoder's mean reads nor the head that
-// predicts masked tokens.
+// Freezes the pooler and the classifier. Neither an encoder's mean nor the head that predicts
+// masked tokens reads them.
 void freeze_head(Parameters& parameters) {
   for (const std::size_t slot :
        {kPooler, kPoolerBias, kPoolerNorm, kPoolerNormBias, kClassifier, kClassifierBias})

@@ -30,8 +30,8 @@ struct TeacherOptions {
 struct TrainerOptions {
   NetworkOptions network;
   OptimizerOptions optimizer;
-  // The number of labels of a classifier. The head's weights are made anew if the model has none,
-  // or another one; 0 keeps the model's own.
+  // The number of labels of a classifier. The head's weights are made anew if the model has no
+  // classifier, or one for another number of labels; 0 keeps the model's own.
   std::size_t labels = 0;
   // For an encoder: what its head should read and give; if absent, the model's own head is used.
   std::optional<EncoderHead> head;

@@ -104,8 +104,8 @@ class Layers {
     return {workspace.gate, workspace.up, config_.ffn_channels};
   }
 
-  // g = silu(Wg n) * (Wu n), or gelu(Wu n). `units` counts in units of the row groups that make one
-  // block of g.
+  // g = silu(Wg n) * (Wu n), or gelu(Wu n). `units` is a range of units; a unit is the row groups
+  // that make one block of g.
   void widen(std::size_t layer, std::size_t count, const RowBuffer& normed,
              const Workspace& workspace, IndexRange units) {
     const InnerRows inner = inner_rows(layer, workspace);

@@ -27,7 +27,7 @@ struct Segment {
 };
 
 struct StepInput {
-  std::span<const Segment> segments;   // the step's rows are theirs in order, B in all
+  std::span<const Segment> segments;   // the step's rows are the rows of these, in order, B in all
   std::span<const TokenId> token_ids;  // first stage: (B)
   std::span<const float> hidden;       // other stages: (B,C)
   // First stage of a model with token types: (B), or empty if all are 0.

@@ -321,7 +321,7 @@ inline void mma_s8(int (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t
   const unsigned lane = threads::block()->self->index % 32;
   for (unsigned i = 0; i < 4; ++i) {
     const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-    for (unsigned k4 = 0; k4 < 8; ++k4)  // words of four k
+    for (unsigned k4 = 0; k4 < 8; ++k4)  // each word has four values of k
       d[i] = dot4(all[row % 8 * 4 + k4 % 4].w[row / 8 + k4 / 4 * 2],
                   all[column * 4 + k4 % 4].w[4 + k4 / 4], d[i]);
   }

@@ -19,8 +19,8 @@ struct Headroom {
 inline constexpr Headroom kProcessHeadroom{16, 48};
 
 // If the address space is limited, the threads of this process share one heap from now on. Starts
-// that many threads, which do nothing, and ends them: a few microseconds for each. Any thread may
-// call it. What other processes take at the same moment cannot be foreseen.
+// as many threads as are needed, which do nothing, and ends them: a few microseconds for each. Any
+// thread may call it. What other processes take at the same moment cannot be foreseen.
 //   Errors: kResourceExhausted, which names the limit that binds (`ulimit -u`, `ulimit -v`,
 //   `ulimit -n`, or the number of processes of a control group).
 Status check_headroom(const Headroom& needed);

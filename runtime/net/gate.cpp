@@ -54,7 +54,7 @@ void Gate::reject(AtomicCounters::Counter& counter, const PublicKey& peer, const
 
 void Gate::forget(const PublicKey& peer) {
   if (!peers_.contains(peer)) return;
-  std::erase(forgotten_, peer);  // a key that was revoked before is the last one from now on
+  std::erase(forgotten_, peer);  // a key that was revoked before moves to the end
   forgotten_.push_back(peer);
   if (forgotten_.size() <= kForgottenMax) return;
   const PublicKey oldest = forgotten_.front();

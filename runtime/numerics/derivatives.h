@@ -5,7 +5,7 @@
 
 namespace troupe {
 
-// 1 / (1 + exp(-x)).
+// Returns 1 / (1 + exp(-x)).
 float sigmoid_bits(float x);
 // Returns the derivative of x sigmoid(x), given s = sigmoid(x): s (1 + x (1 - s)).
 float silu_slope_bits(float x, float s);

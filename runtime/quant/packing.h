@@ -14,7 +14,7 @@
 
 namespace troupe::quant {
 
-// One block of one row: the fields of the file, in an order that no format has.
+// One block of one row: the fields of the file, in an order of our own.
 struct FileBlock {
   std::uint16_t d = 0, m = 0;               // f16 bits; with kByteD, d is e
   std::uint8_t q[kBlockElementsMax];        // the stored integers; Q8_0's as their bytes

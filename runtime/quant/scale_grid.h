@@ -10,7 +10,8 @@ namespace troupe::quant {
 struct ScaleGrid {
   std::vector<float> values;  // (matrices, rows, columns) of the grid, row-major
   std::size_t rows = 1, columns = 1;
-  // The weights that a scale is for; the last blocks of a row or a column may be smaller.
+  // The size of the blocks of weights that share a scale; the last blocks of a row or a column may
+  // be smaller.
   std::size_t block_rows = 1, block_columns = 1;
   std::size_t matrix_rows = 1;  // rows of each of the stacked matrices
   std::size_t first_row = 0;    // the row of the stack that is the caller's row 0

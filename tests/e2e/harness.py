@@ -141,7 +141,7 @@ class Daemon:
             raise AssertionError(f"daemon {name} was not ready: {self.said()[-2000:]}")
         self.ready = json.loads(line)["ready"]
         self.join = self.ready["join"]
-        # `process` is the daemon's parent, which passes on what ends a daemon and dies with it.
+        # `process` is the daemon's parent: it passes on the signals that end a daemon, and ends when the daemon does.
         self.pid = self.ready["pid"]
 
     def said(self):

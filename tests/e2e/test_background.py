@@ -51,7 +51,7 @@ def test_a_head_and_a_node_in_the_background(place, detached):
     began = time.monotonic()
     outcome = detached("head", "--listen", f"127.0.0.1:{port}")
     assert outcome.status == 0, str(outcome)
-    # The join command is all of stdout, and the daemon was ready when it came.
+    # The join command is all of stdout, and the daemon was ready when it was printed.
     assert re.fullmatch(rf"troupe start --join \S+@127\.0\.0\.1:{port}\n", outcome.out)
     assert "head head is ready" in outcome.err
     assert time.monotonic() - began < 20

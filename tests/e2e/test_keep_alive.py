@@ -51,7 +51,7 @@ def test_no_time_at_all_and_for_ever(place):
     head = place.start("head", "--head", "--keep-alive", "0")
     expected = ask(place, head)["token_ids"]
     wait_until(lambda: deployments(place, head) == [], 5)
-    # Two run at once, and neither unloads the model that the other uses.
+    # Three requests run at once, and none unloads the model that the others use.
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(ask(place, head)["token_ids"]))
                for _ in range(3)]

@@ -96,7 +96,7 @@ def test_what_was_begun_is_shown_and_removed(place, server, flags, content):
     assert removed["freed_bytes"] == len(content) and removed["sha256"] is None
     partial = place.folder / "client" / "store" / "partial"
     assert list(partial.iterdir()) == [] and place.json("ls")["unfinished"] == []
-    # Beside a model of the same name, it is removed with the model.
+    # An unfinished transfer beside a model of the same name is removed with the model.
     place.json("pull", server.url(), *flags)
     (partial / "left.part").write_bytes(b"x" * 1000)
     (partial / "left.json").write_text(json.dumps(
@@ -234,7 +234,7 @@ def test_wrong_bytes(place, server, flags, content):
     wrong = place.troupe("pull", server.url(), *flags)
     assert wrong.status == 1 and flags[3] in wrong.err, str(wrong)
     assert models(place) == [] and parts(place) == []
-    # Nothing of it is kept, and the right bytes are fetched from the beginning.
+    # None of the wrong bytes are kept, and the right ones are fetched from the beginning.
     server.content = content
     server.sent_bytes = 0
     place.json("pull", server.url(), *flags)

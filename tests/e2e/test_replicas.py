@@ -86,7 +86,7 @@ def test_a_replica_that_dies(cluster, alone):
         cluster.nodes[0].kill()
         assert [answer.result()["token_ids"] for answer in answers] == expected
     assert cluster.status()["counters"]["replays"] > 0
-    # Beside another replica, it only finished the answers that it had begun.
+    # Beside another replica, the replica only finished the answers that it had begun.
     wait_until("still beside another", lambda: len(deployments(cluster)) == 2)
     assert len({stage["node"] for d in deployments(cluster) for stage in d["stages"]}) == 2
 

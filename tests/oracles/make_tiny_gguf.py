@@ -28,7 +28,7 @@ FOLDERS = ["gemma2", "gemma3", "phi3", "phi3_long", "olmo2", "smollm3", "granite
 def convert(name, scratch):
     folder = scratch / name
     shutil.copytree(GOLDEN / "tiny" / name, folder)
-    # Gemma's step counts the tokens.
+    # The converter's step for Gemma counts the tokens.
     vocabulary = {str(i): i for i in range(96)}
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary},
                                                        "added_tokens": []}))

@@ -89,7 +89,7 @@ ENCODERS = {
     "xlm_roberta": ("XLMRoberta", dict(ENCODER, type_vocab_size=2, intermediate_size=40)),
     "distilbert": ("DistilBert", dict(vocab_size=96, dim=32, hidden_dim=264, n_layers=2, n_heads=4,
                                       max_position_embeddings=64, num_labels=3)),
-    # Distances in all buckets.
+    # Its texts have distances in all buckets.
     "mpnet": ("MPNet", dict(ENCODER, max_position_embeddings=152, intermediate_size=72)),
     # Four layers: with and without windows, which are shorter than the texts.
     "modernbert": ("ModernBert", dict(ENCODER, num_hidden_layers=4, intermediate_size=72,

@@ -187,9 +187,9 @@ HWY_NOINLINE void add_relative(const AttentionArgs& args, const Tile& tile, std:
     tile.scores[v][key - tile.base] += args.relative_bias(tile.head[v], tile.row[v], key);
 }
 
-// scores -> exp(score - largest), 0 for keys that are not seen in the first and last block of 16;
-// gives their sum. `scores` starts at a multiple of 16 keys; keys [first, last] of it are seen. A
-// score `sink`, if it is not null, takes part in the maximum and the sum.
+// Replaces scores by exp(score - largest), and by 0 for keys of the first and the last block of 16
+// that are not seen; returns the sum. `scores` starts at a multiple of 16 keys; keys [first, last]
+// of it are seen. A score `sink`, if it is not null, takes part in the maximum and the sum.
 HWY_NOINLINE float softmax(float* scores, std::size_t first, std::size_t last, const float* sink) {
   const std::size_t begin = first / 16 * 16, end = (last / 16 + 1) * 16;
   constexpr float kLowest = -std::numeric_limits<float>::infinity();

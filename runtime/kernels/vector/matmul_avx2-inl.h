@@ -7,7 +7,8 @@
 
 #include <troupe/runtime/kernels/vector/matmul_common-inl.h>
 
-// The instructions for which a function that calls add_run must be compiled, beyond the target's.
+// The instruction sets, beyond the target's own, for which a function that calls add_run must be
+// compiled.
 #define TROUPE_RUN_TARGET
 
 HWY_BEFORE_NAMESPACE();

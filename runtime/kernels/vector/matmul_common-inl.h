@@ -111,9 +111,9 @@ HWY_INLINE Ints integers_of(const std::byte* run, std::size_t p, std::size_t h) 
   }
 }
 
-// A tile: has kGroups, the groups that it takes, kColumns, the most columns, kElementBytes of an
-// activation, kFetchesInFront (see kStreamTiles), members w, group (packed bytes), x (Activations)
-// and output, and
+// A tile has these constants: kGroups, the number of groups that it takes; kColumns, the most
+// columns; kElementBytes, the bytes of an activation; kFetchesInFront (see kStreamTiles). It has
+// the members w, group (packed bytes), x (Activations) and output, and
 //   template <std::size_t C> void run(std::size_t first_column, Stream) const
 // The sizes that are compiled are kColumns and the powers of two under it.
 constexpr std::size_t smaller_tile(std::size_t columns) {
@@ -135,7 +135,8 @@ constexpr std::size_t kNearAhead = 768;
 struct StreamPart {
   const std::byte* from = nullptr;
   std::size_t bytes = 0;
-  bool alone = false;  // as in Stream; if so, the memory kNearAhead goes on to the first level
+  bool alone =
+      false;  // as in Stream; then the memory kNearAhead further on is moved to the first level
 
   HWY_INLINE void piece(std::size_t p) const {
     constexpr std::size_t kLine = 64, kLast = 7;
@@ -195,8 +196,8 @@ HWY_INLINE Output output_of(const PackedMatrix& w, std::size_t group, std::size_
 template <class Tile>
 void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
                std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
-  // Columns of one pass over the weights: their activations stay in the second-level cache while a
-  // group's weights stay in the first.
+  // The bytes of the columns of one pass over the weights: their activations stay in the
+  // second-level cache while a group's weights stay in the first.
   constexpr std::size_t kPassBytes = 192 << 10;
   const std::size_t column_bytes = x.columns * Tile::kElementBytes;
   const std::size_t wanted = kPassBytes / (column_bytes + 1) / Tile::kColumns * Tile::kColumns;

@@ -30,7 +30,7 @@ HWY_INLINE void store_i8(const Ints (&q)[kBlockVectors], std::int8_t* to) {
 #if HWY_TARGET == HWY_AVX2
   const __m256i low = _mm256_packs_epi32(q[0].raw, q[1].raw);
   const __m256i high = _mm256_packs_epi32(q[2].raw, q[3].raw);
-  // The packs work within 128-bit halves: put the 4-byte pieces back in order.
+  // The pack instructions work within 128-bit halves: put the 4-byte pieces back in order.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);

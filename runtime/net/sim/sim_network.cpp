@@ -191,7 +191,7 @@ void SimNetwork::transmit(const ConnectionPtr& connection, int from, Frame frame
     }
   }
   if (overtakes) {
-    // Later frames overtake it.
+    // Later frames overtake this one.
     ++faults_.reordered;
     due_us += static_cast<std::int64_t>(draw(8'000));
   } else {

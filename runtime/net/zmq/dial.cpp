@@ -169,7 +169,7 @@ bool Dial::drain_monitor(std::int64_t now_us) {
       case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
       case ZMQ_EVENT_DISCONNECTED:
         if (state_ == State::kConnected) {
-          // The frames that it still sent come first.
+          // The frames that the peer still sent come first.
           while (state_ == State::kConnected && receive()) {
           }
           if (state_ != State::kConnected) return true;

@@ -202,14 +202,14 @@ bool Listener::drain_monitor() {
     if (event->event == ZMQ_EVENT_DISCONNECTED && open_fds_.erase(fd) != 0) {
       if (auto speaker = speakers_.extract(fd)) {
         closed_.push_back(speaker.mapped());
-        socket_ready_.ready = true;  // the frames that it still sent come first
+        socket_ready_.ready = true;  // the frames that the peer still sent come first
       }
     }
   }
   return any;
 }
 
-// Logs at most one line a second, whatever their number.
+// Logs at most one line a second, whatever the number of connections.
 void Listener::count_unproven() {
   shared_.counters.add(shared_.counters.closed_unproven);
   ++unproven_closed_;

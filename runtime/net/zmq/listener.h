@@ -48,8 +48,8 @@ class Listener {
  private:
   struct Connection {
     OutletPtr outlet;
-    std::string user;  // the authenticated user; with another user, the same routing id is another
-                       // connection
+    std::string user;  // the authenticated user; the same routing id with another user is another
+                       // connection connection
     int fd = -1;
     std::string address;  // the peer's, on the control channel
     bool waits = false;   // it is listed in waiting_
@@ -92,7 +92,7 @@ class Listener {
   std::multimap<std::int64_t, Silent> silent_;  // by the time until which they must have spoken
   std::uint32_t first_id_ = 0;                  // of the ids that the ROUTER made
   std::uint32_t accepted_ = 0;                  // connections, modulo 2^32
-  std::uint64_t unproven_closed_ = 0;           // since the last line about them
+  std::uint64_t unproven_closed_ = 0;           // since the log's last line about them
   std::int64_t unproven_logged_us_ = -1'000'000;
   std::unordered_map<int, std::string> speakers_;  // routing ids by open descriptor
   std::vector<std::string> closed_;                // to be closed when no message is left

@@ -119,7 +119,7 @@ TEST_CASE("bulk: a node gets parts of its own deployments, and another's look ab
   Asking asking(true);
   const net::PublicKey me = asking.link->self(), other{5};
   const std::string mine = asking.keep("mine"), others = asking.keep("others");
-  // A head may fetch all, as this process may from itself.
+  // A head may fetch everything. Here the process is its own head.
   CHECK(asking.ask(others) == MessageType::kBlobChunk);
   asking.link->set_head(other);
   // (Our own key counts as another's from here on.)

@@ -301,7 +301,7 @@ TEST_CASE("membership: a head refuses a node of another arithmetic version and l
 
 TEST_CASE("membership: a node that is refused for its arithmetic version says so and ends",
           "[membership]") {
-  BareHead head;  // of another release, of this protocol
+  BareHead head;  // of another release, but of this protocol
   TemporaryHome home;
   const DaemonOptions node = head.joining(home);
   auto starting = std::async(std::launch::async, [&] { return Daemon::start(node); });

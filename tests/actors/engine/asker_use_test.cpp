@@ -4,7 +4,7 @@
 
 #include <troupe/actors/engine/asker_use.h>
 
-// What is counted of each asker.
+// Tests what is counted of each asker.
 
 using namespace troupe;
 using namespace troupe::actors;

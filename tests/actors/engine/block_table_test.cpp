@@ -133,7 +133,7 @@ TEST_CASE("blocks: a sequence waits for one that is being computed until it is r
   table.fill(filled);
   CHECK(table.find(reader, ids).blocks.size() == 1);
   CHECK_FALSE(table.find(reader, ids).computing);
-  // The second one is given up before it is ready: what was sent for it no longer counts.
+  // The second block is given up before it is ready: what was sent for it no longer counts.
   REQUIRE(table.take(writer, 1, false));
   table.enter(writer, ids);
   const auto late = table.filled_by(writer, 64, 128);

@@ -64,7 +64,7 @@ TEST_CASE("drafts: the length follows what rows cost and what came true") {
   CHECK(costs.of_row(1) == Approx(0.25));
   CHECK(costs.of_row(7) == Approx(0.35));
   DraftHistory history;
-  // The first one is short: nothing has been saved.
+  // The first draft is short: no time has been saved yet.
   CHECK(history.length(draft_of(16), 1, costs) == 1);
   CHECK(history.length(draft_of(2), 1, costs) == 1);
   history.note(2, 1, 0, 1, costs);
@@ -134,6 +134,6 @@ TEST_CASE("drafts: a step that was held up changes little") {
   CHECK(costs.of_row(1) < 0.6);
   const double known = costs.of_row(1);
   costs.note(1, 0, 0);     // clocks may stand still
-  costs.note(2, 1, 5000);  // nothing is known about steps of two
+  costs.note(2, 1, 5000);  // nothing is known about steps of two requests
   CHECK(costs.of_row(1) == known);
 }

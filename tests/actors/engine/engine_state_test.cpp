@@ -466,7 +466,7 @@ TEST_CASE("engine: of several suspects each goes alone, until a token clears it 
   REQUIRE(step);
   CHECK(requests_of(step->step) == std::set<std::uint64_t>{1, 4});
   CHECK_FALSE(state.next_step());
-  // A token clears the first; the second crashes a third worker.
+  // A token clears the first suspect; the second suspect crashes a third worker.
   REQUIRE(state.on_done(step->id, answer(step->step, letter_at), 2).size() == 2);
   bool second = false;
   while (const auto next = state.next_step()) {

@@ -87,7 +87,7 @@ TEST_CASE("scoring: a prompt's scores are the same, whatever the chunks and the 
     INFO("chunks of " << chunk_rows);
     path.lose_everything();
     EngineState engine = new_engine(scoring_limits(chunk_rows));
-    // Every second one only scores its prompt, and one is not scored at all.
+    // Every second request only scores its prompt, and one is not scored at all.
     for (std::uint64_t id = 1; id <= 6; ++id) {
       const std::uint32_t tokens = id % 2 == 0 ? 0 : 5;
       REQUIRE(engine.admit(asked(id, tokens, kTop), 0).is_ok());

@@ -113,8 +113,8 @@ TEST_CASE("sharing: a prefix is computed once, and every answer has the bits tha
       rows += one.finished->prompt_ids.size() + one.ids.size() - 1 - (id == 1 ? 0 : 128);
     }
     CHECK(path.rows == rows);
-    // Run it once more: now the first one's blocks are there, too, including whole blocks of its
-    // answer.
+    // Run the first request once more: now its own blocks are there, too, including whole blocks of
+    // its answer.
     EngineRequest again = asked(1, kind);
     again.id = 7;
     REQUIRE(engine.admit(again, 0).is_ok());

@@ -156,7 +156,7 @@ inline bool same_bits(const std::vector<model::TokenLogprob>& a,
   });
 }
 
-// True if both have ended with the same tokens, text and log-probabilities.
+// Requires that both have ended with the same tokens, text and log-probabilities.
 inline void require_same(const ToldAnswer& got, const ToldAnswer& expected) {
   REQUIRE(got.finished);
   REQUIRE(expected.finished);

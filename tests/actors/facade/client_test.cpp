@@ -10,7 +10,7 @@
 #include <troupe/actors/troupe.h>
 #include <troupe/tests/actors/coordinator/bare_head.h>
 
-// A client while it connects.
+// Tests a client while it connects.
 
 using namespace troupe;
 using namespace troupe::actors;

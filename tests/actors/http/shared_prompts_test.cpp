@@ -70,7 +70,7 @@ TEST_CASE("http server: usage says what had been computed before, and the text i
   CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "a"}}))) == 0);
   CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "a"}}))) == 128);
   CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "b"}}))) == 0);
-  // Several answers to one prompt: it counts once, and the first one computes it.
+  // Several answers to one prompt: the prompt counts once, and the first answer computes it.
   CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "c"}, {"n", 4}}))) == 0);
   CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "c"}, {"n", 4}}))) == 128);
   DeploymentStatus deployment;

@@ -123,7 +123,7 @@ bool another_ends_a_task() {
             [](job_atom, const JobAskPtr&) { return JobReplyPtr(); },
             [](plan_atom, const PlanPtr&) { return ManagedPtr(); }};
   });
-  // The job was there before the actor: it goes on with it.
+  // The job was there before the actor, which goes on with the job.
   caf::anon_send(jobs.jobs, service_atom::value, service);
   jobs.hears(jobs.link->self(), Role::kNode, JobKinds{{"upper"}});
   const auto order = jobs.next<JobTaskOrder>();
@@ -259,8 +259,8 @@ bool reaches_another(const MessageRow& row) {
     case MessageType::kJobTaskDone:
       return another_ends_a_task();
     // A probe is answered where it came from; an answer counts for the connection that is being
-    // measured (node/measure.cpp). Only the nodes that the head told about a client that serves ask
-    // it.
+    // measured (node/measure.cpp). Only nodes that the head has told about a serving client ask
+    // that client.
     case MessageType::kProbe:
     case MessageType::kProbeAnswer:
     case MessageType::kServing:

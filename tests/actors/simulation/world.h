@@ -206,11 +206,11 @@ class World {
   void start_head(bool works, std::int64_t deaf_us = 0) {
     Process& process = make(0);
     const HearLater later(*this, 0, deaf_us);
-    // The key of the user's own programs lies there when the head is ready; until then, that of the
-    // process before does.
+    // The key of the user's own programs lies in its file once the head is ready; until then, the
+    // file has the key of the process before.
     admission->renew_local_token(std::time(nullptr));
     later.run([this] { local_key_ = admission->local_token().token; });
-    // Whatever it recorded before it died counts: its members may come back.
+    // Whatever the head recorded before it died counts: its members may come back.
     net::TransportOptions options = transport_options(0, common_.head_identity);
     options.cluster = admission->cluster();
     options.allowed = admission->allowed();
@@ -446,7 +446,7 @@ class World {
       process.why = why.message();
     };
     process.node = process.track(spawn_node(*process.system, std::move(setup)));
-    // The peers that the node dials answer to it.
+    // Answers of the peers that the node dials go to the node.
     later.run([link = process.link, node = process.node] {
       link->attach(Room::kNode, node);
       caf::anon_send(node, join_atom::value);

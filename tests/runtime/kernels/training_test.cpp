@@ -269,7 +269,7 @@ TEST_CASE("activations' gradients are those of finite differences, with the same
     INFO(isa_name(isa));
     std::vector<std::vector<float>> results(7, std::vector<float>(x.size()));
     const TrainingKernels& kernels = training_table(isa);
-    // In place: h over the gate, its gradients over dh and up.
+    // Write in place: h over the gate, and the gradients over dh and up.
     results[0] = x, results[1] = dh, results[2] = up;
     kernels.silu_mul_backward(results[0].data(), results[2].data(), results[1].data(),
                               results[0].data(), results[1].data(), results[2].data(), x.size());

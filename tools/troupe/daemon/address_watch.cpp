@@ -44,7 +44,8 @@ std::string bytes_of(const sockaddr* address) {
 
 bool has_address(const std::string& host) {
   const std::string wanted = bytes_of(host);
-  if (wanted.find_first_not_of('\0') == std::string::npos) return true;  // a name, or any address
+  if (wanted.find_first_not_of('\0') == std::string::npos)
+    return true;  // a name, or the wildcard address
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0) return true;  // the system does not say
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owned(list, ::freeifaddrs);

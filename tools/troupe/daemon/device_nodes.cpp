@@ -174,7 +174,8 @@ struct DeviceNodes::Child {
       std::string said;
       if (begun) {
         said = listen();
-        // No other process gets its number before the status is taken below, under the lock.
+        // No other process can get the child's number before its status is taken below, under the
+        // lock.
         siginfo_t info;
         while (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) < 0 &&
                errno == EINTR) {

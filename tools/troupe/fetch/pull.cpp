@@ -107,8 +107,8 @@ Status bring_file(const model::Store& store, const RemoteFile& remote, const Fet
                                         *promised + "; it is damaged or another file");
     }
   }
-  // It is only linked for now: if the transfer of the other files is cut off, this file must not be
-  // lost.
+  // The file is only linked for now: if the transfer of the other files is cut off, this file must
+  // not be lost.
   fs::create_symlink(fs::absolute(fetched.path), folder / remote.name, error);
   return error ? Status(Code::kInternal,
                         "cannot make a link in " + folder.string() + ": " + error.message())

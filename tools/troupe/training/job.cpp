@@ -273,7 +273,7 @@ Result<std::unique_ptr<model::TensorSource>> make_model(const FinetuneOptions& o
   TROUPE_ASSIGN_OR_RETURN(model::NewModelOptions made, read_model_file(options.model_file));
   std::error_code error;
   if (!std::filesystem::exists(made.tokenizer, error)) {
-    // In that case it is the name of a model.
+    // Without such a file, it is the name of a model.
     const auto found = model_file(store, options.common.home, made.tokenizer.string());
     if (!found) return found.status().with_context(options.model_file + ": tokenizer");
     made.tokenizer = *found;

@@ -100,7 +100,8 @@ std::vector<Gpu> gpus() {
   std::vector<Gpu> found;
   std::istringstream lines(output_of(
       "timeout 5 nvidia-smi --query-gpu=memory.total,name --format=csv,noheader,nounits"));
-  for (std::string line; std::getline(lines, line);) {  // 81559, NVIDIA H100 80GB HBM3
+  // A line is such as "81559, NVIDIA H100 80GB HBM3".
+  for (std::string line; std::getline(lines, line);) {
     const std::size_t comma = line.find(", ");
     const std::uint64_t mebibytes = std::strtoull(line.c_str(), nullptr, 10);
     if (comma == std::string::npos) continue;
@@ -116,7 +117,9 @@ std::vector<Gpu> gpus() {
   return found;
 }
 
-std::string gpu_driver() {  // NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  ...
+// The line that is read is such as
+// "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  ...".
+std::string gpu_driver() {
   std::istringstream words(field("/proc/driver/nvidia/version", "NVRM version"));
   for (std::string word; words >> word;) {
     if (word.find('.') != std::string::npos && std::isdigit(static_cast<unsigned char>(word[0]))) {

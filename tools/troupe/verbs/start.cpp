@@ -37,7 +37,8 @@ namespace {
 constexpr int kStalledMs = 5000;
 // How often a node checks whether this machine still has its address.
 constexpr int kLookMs = 2000;
-// How often a node looks for other ports if another program takes those that were free.
+// The number of times that a node looks for other ports if another program takes those that were
+// free.
 constexpr int kPortTries = 30;
 
 struct StartOptions {
