@@ -8,7 +8,7 @@
 #include <troupe/actors/actors.h>
 
 // Records which peers may fetch which blobs from this process, as its head says: a peer may fetch
-// the parts of the models of which it holds layers, or is to keep copies. Pure.
+// the parts of a model if it holds layers of that model or is to keep copies of them. Pure.
 
 namespace troupe::actors {
 

@@ -18,7 +18,7 @@ namespace troupe::actors {
 
 struct Budget {
   std::size_t models = 0;         // different models whose headers are on their way to the head
-  std::size_t opens = 0;          // opens that have no answer yet,
+  std::size_t opens = 0;          // requests to open a model that have no answer yet,
   std::uint64_t opens_bytes = 0;  // and the bytes of their frames
   std::size_t requests = 0;       // answers that have not ended
   std::uint64_t job_bytes = 0;    // of inputs, outputs and results in the head's journal

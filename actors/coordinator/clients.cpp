@@ -60,8 +60,8 @@ void stop_cluster(HeadState& head, bool everywhere) {
   if (head.setup->on_stop) head.setup->on_stop();
 }
 
-// Counts an open for its owner for as long as the result lives, which is until the open is
-//   answered.
+// Counts a request to open a model for its owner for as long as the result lives, which is until
+// the request is answered.
 //   Errors: kResourceExhausted (the owner has too many under way already).
 Result<std::shared_ptr<void>> hold_open(HeadState& head, const net::InFrame& frame,
                                         const OpenModel& open) {

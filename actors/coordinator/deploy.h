@@ -9,7 +9,7 @@
 
 namespace troupe::actors::coordinator {
 
-// These make the answers to an open.
+// These make the answers to a request to open a model.
 ModelReady refusal(const HeadState& head, const Status& why);
 ModelReady ready_answer(const HeadState& head, const Deployment& deployment);
 
@@ -20,10 +20,10 @@ void begin_loading(HeadState& head, const Deployment& deployment);
 // Repeats the order to nodes that have not answered: the order or the answer may have been lost.
 void check_orders(HeadState& head);
 // Starts the engine of a deployment whose stages are loaded, or tells the engine where the stages
-// lie now, once the first stage can be reached. Then answers the opens that wait for the
+// lie now, once the first stage can be reached. Then answers the requests to open that wait for the
 // deployment.
 void begin_serving(HeadState& head, std::uint64_t epoch);
-// Ends a deployment: its requests and the opens that wait for it fail with `why`, and its nodes
+// Ends a deployment: its requests and the openings that wait for it fail with `why`, and its nodes
 // drop their layers.
 void end_deployment(HeadState& head, std::uint64_t id, const Status& why);
 

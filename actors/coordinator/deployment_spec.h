@@ -6,8 +6,8 @@
 #include <troupe/actors/coordinator/head_state.h>
 #include <troupe/model/config/model_config.h>
 
-// Turns an open into what a placement needs to know, with the header of the model, which is in the
-// head's store.
+// Turns a request to open a model into what a placement needs to know. Reads the model's header,
+// which is in the head's store.
 
 namespace troupe::actors::coordinator {
 

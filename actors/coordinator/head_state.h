@@ -52,11 +52,11 @@ struct RunningEngine {
   std::uint64_t positions_max = 0;  // as the engine was told last
   std::uint64_t submitted = 0;      // the number of requests that were sent to the engine
   std::uint64_t idle_after = 0;     // the engine had nothing to do after this number of requests
-  std::uint64_t awaited = 0;        // opens whose requests have not come yet
+  std::uint64_t awaited = 0;        // answered openings whose requests have not come yet
   std::int64_t used_us = 0;         // when it was last opened, asked or idle again
 
   bool idle() const { return submitted == idle_after; }
-  // Returns the number of opens whose requests are still expected.
+  // Returns the number of answered openings whose requests are still expected.
   std::uint64_t expected(std::int64_t now_us) const;
   // Returns the number of requests that the engine has, or is about to have.
   double load(std::int64_t now_us) const;
@@ -80,7 +80,7 @@ struct CopiesDue {
 
 // What the actor remembers about one deployment, beside its entry in ClusterState.
 struct DeploymentRun {
-  std::vector<Reply> waiting;           // opens that wait until the deployment serves
+  std::vector<Reply> waiting;           // replies to openings that wait until the deployment serves
   std::optional<RunningEngine> engine;  // absent until the deployment has served once
   std::int64_t ordered_us = 0;          // when its nodes were last sent orders
   // The time since which the deployment is loaded although its first stage cannot be reached.
@@ -101,7 +101,7 @@ struct StageConnection {
   std::uint16_t dialled_port = 0;
 };
 
-// An open that waits for the header of its model.
+// An opening that waits for the header of its model.
 struct Opening;
 // Called instead of placing the model, when the header has arrived or cannot be had.
 using Instead = std::function<void(const Status&, const Opening&)>;
@@ -140,7 +140,7 @@ struct Restoring {
   std::vector<std::pair<std::uint64_t, OpenModel>> models;  // by the deployments' earlier ids
   std::set<net::PublicKey> nodes;                           // the nodes that should come back
   std::int64_t until_us = 0;
-  std::vector<std::function<void()>> held;  // opens that wait
+  std::vector<std::function<void()>> held;  // openings that wait until then
 };
 
 struct HeadState {

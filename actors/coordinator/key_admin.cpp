@@ -45,7 +45,7 @@ Result<json> unload(HeadState& head, const Manage& ask) {
     model = deployment.manifest.model;
     const auto run = head.runs.find(id);
     if (run == head.runs.end()) continue;
-    // Opens wait if the deployment is being loaded or placed again.
+    // Openings wait if the deployment is being loaded or placed again.
     under_way += run->second.waiting.size();
     const auto& engine = run->second.engine;
     if (engine && !engine->idle())

@@ -18,7 +18,7 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-constexpr std::size_t kWaitingMax = 1024;  // opens that wait for one deployment
+constexpr std::size_t kWaitingMax = 1024;  // openings that wait for one deployment
 // A header holds the vocabulary and the list of tensors: 10 to 30 MB in the largest known models.
 constexpr std::uint64_t kHeaderBytesMax = 256u << 20;
 // The longest time for which a first answer waits for measurements. Most nodes take a second; nodes

@@ -37,7 +37,7 @@ bool wants_alone(const Opening& opening, const Deployment& deployment);
 // opening must wait.
 Deployment* serving_for(HeadState& head, const Opening& opening, Deployment& deployment,
                         std::int64_t now_us);
-// Lets opens wait until the deployment serves.
+// Lets clients who opened a model wait for the reply until the deployment serves.
 //   Errors: kResourceExhausted (too many wait already).
 Status add_waiting(DeploymentRun& run, const std::vector<Reply>& replies);
 

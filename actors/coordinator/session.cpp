@@ -50,7 +50,7 @@ constexpr std::chrono::milliseconds kTryAgain{50};
 // The events that came since the last frame, and those that found the queue to the client full.
 struct SessionShell {
   std::deque<Token> tokens;
-  std::vector<Finished> finished;  // each follows its tokens
+  std::vector<Finished> finished;  // each is sent after the tokens of its answer
   bool blocked = false;            // the queue was full, and the tick is delayed
 };
 using session_actor = token_sink::extend<caf::reacts_to<tick_atom>>;

@@ -15,8 +15,8 @@ struct ApiError {
   int status = 400;
   std::string message;  // a sentence for a person: what is wrong, and what to do
   std::string type = "invalid_request_error";
-  std::string param;  // the field that is wrong; "" is null
-  std::string code;   // "" is null
+  std::string param;  // the field that is wrong; "" becomes null in JSON
+  std::string code;   // "" becomes null in JSON
   std::optional<double> retry_after_s;
 };
 

@@ -316,7 +316,7 @@ void Generation::flush() {
   std::string events;
   events.swap(out_);
   responder->write_events(events);
-  if (!last || !exchange_) return;  // or the exchange was cut just now
+  if (!last || !exchange_) return;  // end_events() is not for a client that was cut off just now
   let_go();
   responder->end_events();
 }

@@ -165,7 +165,7 @@ class Journal {
   // Applies updates, in their order, in one transaction, and keeps only the newest kOwnerStreamsMax
   // streams of an owner, and kStreamsMax of all. Returns for each whether it took effect:
   // kAlreadyExists for one that begins with an id that belongs to another owner's stream. Tokens
-  // that are there stay, and a stream that is gone stays gone.
+  // that are stored already are kept as they are, and a stream that was deleted does not come back.
   Result<std::vector<Status>> update_streams(const std::vector<StreamUpdate>& updates,
                                              std::int64_t now_ms);
   // Does the same for one update.

@@ -175,7 +175,7 @@ Status Journal::append_tokens(const StreamUpdate& update) {
     if (!query.next()) return query.status();
     have = query.bytes_at(0);
   }
-  // Tokens that are there stay: a resumed stream repeats what it sent before.
+  // Tokens that are stored already are kept: a resumed stream sends them once more.
   const std::size_t known = have.size() / sizeof(std::int32_t);
   if (update.first > known || update.first + update.tokens.size() <= known) return Status::ok();
   have += bytes_of({update.tokens.begin() + static_cast<std::ptrdiff_t>(known - update.first),

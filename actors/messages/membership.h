@@ -32,7 +32,8 @@ struct Enrol {
     a(key, identity, role, name, key_proof, identity_proof);
   }
 };
-// Newcomers that use one token share its key: each looks for its own key in the answer.
+// Newcomers with one token all connect with the key of that token. So the answer may reach another
+// of them, and each checks whether it names its own key.
 struct Enrolled {
   static constexpr MessageType kType = MessageType::kEnrolled;
   net::PublicKey key{};

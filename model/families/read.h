@@ -36,9 +36,9 @@ class HeaderReader {
   Status bert(ModelConfig* config) const;
   // Reads which head an encoder has.
   Status encoder_head(ModelConfig* config) const;
-  // Reads the window, and which layers have it. `period` applies if the file does not say it: every
-  // period-th layer has no window; 0 means that all layers from the first one with a window on have
-  // it.
+  // Reads the window, and which layers have it. `period` applies if the file has none: every
+  // period-th layer then has no window, or, if `period` is 0, every layer has one from the first
+  // such layer on.
   Status window(ModelConfig* config, std::uint64_t period = 0) const;
   // Reads which matrices have biases: as the folder says, or as the tensors of the first layer
   // show.

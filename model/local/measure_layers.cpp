@@ -99,8 +99,8 @@ double typical_us(const std::vector<double>& times) {
 }
 
 // Runs steps of a stage whose input does not matter. `stops` says that a quota stops the threads
-// now and then, at moments that have nothing to do with the steps. Then the time that this thread
-// ran counts.
+// now and then, at moments that have nothing to do with the steps. In that case, the CPU time of
+// this thread is measured.
 class Steps {
  public:
   Steps(Stage& stage, bool stops) : stage_(stage), stops_(stops) {}
@@ -134,9 +134,10 @@ class Steps {
     return stage_.forward(input, &output_);
   }
 
-  // Measures steps of one row for each sequence over a window, in turn without logits and with
-  // them, so that neither finds its weights where its last step left them. A step begins no earlier
-  // than `period_us` after the last one, or kRestMaxUs after its end.
+  // Measures steps of one row for each sequence for some time. Steps without logits and steps with
+  // logits take turns, so that neither kind finds its weights in the caches, where its last step
+  // left them. A step begins no earlier than `period_us` after the last one, or kRestMaxUs after
+  // its end.
   struct Times {
     double layers_us = 0, all_us = 0;
   };

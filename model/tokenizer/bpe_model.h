@@ -40,8 +40,9 @@ class BpeModel final : public WordModel {
   //   Errors: kBadData for a part that is not a token.
   Status load_merges(const std::vector<std::pair<std::string_view, std::string_view>>& merges,
                      bool parts_may_be_unknown, std::string_view what);
-  // Tokens that are longer than this are not made by scored merges, or are not cut again. No
-  // trainer makes such tokens, and the time grows with the square and the cube of the length.
+  // Scored merges make no token of more than kScoredBytesMax bytes, and no token of more than
+  // kUnusedBytesMax bytes is cut again. No trainer makes such tokens, and the time grows with the
+  // square and the cube of the length.
   static constexpr std::size_t kScoredBytesMax = 256, kUnusedBytesMax = 64;
   // Loads SentencePiece's scores: two symbols merge if together they are a token, those with the
   // highest score first. merges[id] says that a merge may make the token, and unused[id] that the

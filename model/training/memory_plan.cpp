@@ -20,8 +20,8 @@ std::uint64_t floats_of(const TensorSpec& spec) {
 }
 
 // Returns the bytes of a tensor in memory: in the format of its file, if there is a header and the
-// format is kept, else in f32. `copied` becomes the largest number of floats into which a matrix
-// that is not f32 is copied.
+// format is kept, else in f32. Raises `copied` to the number of floats of the copy that a matrix of
+// another format needs, if it is less.
 std::uint64_t weight_bytes(const TensorSpec& spec, const GgufHeader* header,
                            std::uint64_t* copied) {
   const TensorInfo* info =

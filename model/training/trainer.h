@@ -56,8 +56,9 @@ struct StepReport {
   double loss = 0.0;           // mean over the supervised positions, the pairs or the anchors
   double gradient_norm = 0.0;  // before clipping
   double loss_sum = 0.0;
-  std::size_t targets = 0, hits = 0;  // positions, pairs or anchors
-  double divisor = 0.0;               // of loss_sum: `targets`, or the sum of class weights
+  std::size_t targets = 0,
+              hits = 0;  // supervised positions, pairs or anchors; those that were guessed right
+  double divisor = 0.0;  // of loss_sum: `targets`, or the sum of class weights
   // False if the loss or the gradients are not finite: the step was skipped, and nothing changed.
   bool applied = false;
 };

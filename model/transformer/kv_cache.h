@@ -100,7 +100,7 @@ class PagedKvSequence final : public KvSequence {
   std::size_t length_ = 0, reserved_ = 0;
   std::vector<std::byte*> blocks_;
   std::vector<KvBlock> given_;  // holds blocks_, if they were given
-  std::size_t full_ = 0;        // the number of the first blocks, which are never written
+  std::size_t full_ = 0;        // how many blocks at the front are full, and are not written again
   std::vector<std::vector<const std::byte*>> pages_;  // [layer][page]
 };
 

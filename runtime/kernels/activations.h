@@ -47,8 +47,8 @@ inline bool wants_quantized(quant::Type type) {
 
 struct Activations {
   std::size_t rows = 0, columns = 0;  // B, K
-  const float* x = nullptr;           // (B,K), row stride `columns`; may be null if quantized only
-  QuantizedRows quantized;            // what the weights ask for; null if f32 only
+  const float* x = nullptr;  // (B,K), row stride `columns`; may be null if only `quantized` is read
+  QuantizedRows quantized;   // what the weights ask for; null if they ask for f32
 
   // Returns the activations without the rows before `row`.
   Activations from_row(std::size_t row) const {

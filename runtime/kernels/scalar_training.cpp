@@ -164,7 +164,7 @@ void silu_mul_backward(const float* gate, const float* up, const float* dh, floa
 
 void gelu_tanh_backward(const float* x, const float* dh, float* h, float* dx, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
-    const float value = x[i];  // h may take its place
+    const float value = x[i];  // read first, because h may be the same array as x
     dx[i] = dh[i] * gelu_tanh_slope_bits(value);
     h[i] = gelu_tanh_bits(value);
   }
@@ -172,7 +172,7 @@ void gelu_tanh_backward(const float* x, const float* dh, float* h, float* dx, st
 
 void gelu_erf_backward(const float* x, const float* dh, float* h, float* dx, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
-    const float value = x[i];  // h may take its place
+    const float value = x[i];  // read first, because h may be the same array as x
     dx[i] = dh[i] * gelu_erf_slope_bits(value);
     h[i] = gelu_erf_bits(value);
   }

@@ -106,7 +106,8 @@ struct TransportOptions {
   // The keys that are allowed before the first bind, so that peers that reconnect at once are not
   // refused.
   std::vector<std::pair<PublicKey, Role>> allowed;
-  std::optional<PublicKey> own_door;  // one of these: the door of the user who runs this process
+  std::optional<PublicKey>
+      own_door;  // one of `allowed`: the door key of the user who runs this process
   std::uint16_t version = wire::kProtocolVersion;  // tests have others
   int handshake_timeout_ms = 3000;
   std::size_t queue_frames = 4096;  // outgoing frames that may wait on each connection

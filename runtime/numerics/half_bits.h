@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-// Rounding to half precision on bit patterns alone. The GPU's kernels call it as well as half.h,
-// and nvcc reads this header: it includes nothing of ours. Pure.
+// Rounding to half precision on bit patterns alone. Used by half.h and by the GPU's kernels:
+// because nvcc reads this header, it includes nothing of ours. Pure.
 
 namespace troupe {
 

@@ -53,8 +53,8 @@ struct Format {
   Type packed_type;
   float read_error;
   void (*repack)(const std::byte* in, std::size_t blocks, std::byte* out);
-  // For formats whose scales are a tensor of their own (ScaleGrid), else null: repacks a row, whose
-  // weight k is multiplied by scales[k / scale_columns] in f32, and rounded once.
+  // Repacks a row of a format whose scales are a tensor of their own (ScaleGrid); null for other
+  // formats. Weight k is multiplied by scales[k / scale_columns] in f32 and rounded once.
   void (*repack_scaled)(const std::byte* in, std::size_t columns, const float* scales,
                         std::size_t scale_columns, std::byte* out);
 

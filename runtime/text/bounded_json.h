@@ -25,8 +25,9 @@ struct JsonLimits {
   bool python = false;
 };
 
-// `what` names the text in messages. Objects whose key occurs twice are refused, unless
-// `limits.python`: the readers of a file must not disagree about which one counts.
+// `what` names the text in messages. An object in which a key occurs twice is refused, unless
+// `limits.python` is set: the programs that read a file must not disagree about which of the two
+// counts.
 //   Errors: kBadData (not JSON, not UTF-8, too deep, too large, or a repeated key; the text names
 //   the byte).
 Result<nlohmann::json> parse_json(std::string_view text, const std::string& what,

@@ -94,5 +94,5 @@ def test_a_name_that_is_this_machine_alone_is_told(place):
 
 def test_an_address_that_is_not_there_yet_is_worth_another_try(place):
     outcome = place.troupe("start", "--head", "--listen", "192.0.2.7:7700", "--home", place.folder / "late")
-    assert outcome.status == 1, str(outcome)  # a service manager tries again; 2 would end it
+    assert outcome.status == 1, str(outcome)  # a service manager then tries again; after a status of 2 it would not
     assert "no such address at this moment" in outcome.err

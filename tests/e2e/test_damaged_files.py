@@ -12,7 +12,7 @@ import harness
 import test_folders
 
 PLACES = 200
-# The whole file of 98 MB takes some 250 MB: as it lies on the disk, and packed.
+# The undamaged file of 98 MB takes some 250 MB: its pages in memory, and the packed weights.
 RSS_MB_MAX = 500
 SIGNS = ("Traceback", "terminate called", "what():", "Sanitizer", "broken invariant",
          "unexpected failure")

@@ -156,7 +156,7 @@ struct StreamPart {
 struct Stream {
   const std::byte* from = nullptr;
   std::size_t bytes = 0;  // all of them, or those of a part once cut() was called
-  bool alone = false;     // no other tile reads these weights: `from` is what comes next
+  bool alone = false;     // no other tile reads these weights, so `from` is the memory after them
 
   HWY_INLINE void cut(std::size_t parts) { bytes = (bytes + parts - 1) / parts; }
   HWY_INLINE StreamPart part(std::size_t i) const { return {from + i * bytes, bytes, alone}; }

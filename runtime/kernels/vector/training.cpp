@@ -444,7 +444,7 @@ void gelu_tanh_backward(const float* x, const float* dh, float* h, float* dx, st
     hn::StoreU(hn::Mul(gradient, hn::Add(hn::MulAdd(half, t, half), rest)), kFloat, dx + i);
   }
   for (std::size_t i = whole; i < count; ++i) {
-    const float value = x[i];  // h may take its place
+    const float value = x[i];  // read first, because h may be the same array as x
     dx[i] = dh[i] * gelu_tanh_slope_bits(value);
     h[i] = gelu_tanh_bits(value);
   }
@@ -463,7 +463,7 @@ void gelu_erf_backward(const float* x, const float* dh, float* h, float* dx, std
     hn::StoreU(hn::Mul(gradient, slope), kFloat, dx + i);
   }
   for (std::size_t i = whole; i < count; ++i) {
-    const float value = x[i];  // h may take its place
+    const float value = x[i];  // read first, because h may be the same array as x
     dx[i] = dh[i] * gelu_erf_slope_bits(value);
     h[i] = gelu_erf_bits(value);
   }

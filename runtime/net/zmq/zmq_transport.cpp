@@ -314,7 +314,7 @@ class ZmqTransport final : public Transport {
   std::atomic<std::uint64_t> dial_numbers_{0};
   std::atomic<bool> stop_{false};
   std::atomic<std::thread::id> own_thread_{};
-  std::mutex turn_;  // guards what follows, when the thread runs
+  std::mutex turn_;  // guards the members below while the thread runs
   ZapServer zap_;
   Pollable zap_ready_, woken_;
   std::array<std::unique_ptr<Listener>, kChannels> listeners_;

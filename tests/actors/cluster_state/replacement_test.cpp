@@ -24,7 +24,8 @@ TEST_CASE("cluster: a lost node's layers go to those that are left, which keep t
   CHECK(state.deployments.find_epoch(id + 1)->id == id);
   CHECK(state.deployments.find_epoch(id + 1)->life == DeploymentLife::kAllowing);
   CHECK(state.deployments.moves() == 1);
-  // The deployment still serves opens for these ranges; messages of the old epoch are ignored.
+  // The deployment still serves whoever opens the model with these ranges; messages of the old
+  // epoch are ignored.
   CHECK(state.deployments.find("m", thirds)->id == id);
   CHECK_FALSE(state.deployments.allowed(key(1), id));
   CHECK_FALSE(can_grow(state, *state.deployments.find_id(id)));

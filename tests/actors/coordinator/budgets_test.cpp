@@ -129,7 +129,7 @@ TEST_CASE("budgets: opens beyond a client's share are refused in words, and othe
   REQUIRE(budget.models == 4);
   std::uint64_t request = 0;
   for (const char digit : {'a', 'b', 'c', 'd'}) greedy.open(++request, digit);
-  // A fifth model has to wait, while more opens of those four do not.
+  // A fifth model has to wait, but whoever opens one of those four again does not.
   greedy.open(++request, 'e');
   const ModelReady fifth = greedy.answer(request);
   CHECK(fifth.outcome.status().code() == Code::kResourceExhausted);

@@ -7,8 +7,8 @@
 #include <troupe/tests/actors/cluster_state/cluster.h>
 #include <troupe/tests/actors/temporary_home.h>
 
-// The decisions of the head about deployments that it has, without actors: which one serves an
-// open, and which ones make room.
+// The decisions of the head about deployments that it has, without actors: which one serves a
+// request to open a model, and which ones make room.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -182,8 +182,8 @@ TEST_CASE("opening: deployments that nobody uses make room, the longest unused o
   CHECK(head.longest_unused({}, 3'000) == head.eldest);
   CHECK(head.longest_unused({head.eldest}, 3'000) == other);
   CHECK(other_splits(head, "m", 3'000) == std::set<std::uint64_t>{head.eldest});
-  // After an open, the request is expected for a while. Then the engine works until it reports
-  // idle.
+  // After a model was opened, the request is expected for a while. Then the engine works until it
+  // reports idle.
   first.opened(4'000);
   CHECK(head.in_use(head.eldest, 4'000 + kOpenGraceUs - 1));
   CHECK_FALSE(head.in_use(head.eldest, 4'000 + kOpenGraceUs));
@@ -194,7 +194,7 @@ TEST_CASE("opening: deployments that nobody uses make room, the longest unused o
   CHECK(other_splits(head, "m", 6'000).empty());
   first.idle_after = 1;
   CHECK_FALSE(head.in_use(head.eldest, 6'000));
-  // Opens wait for the other deployment.
+  // A request to open a model waits for the other deployment.
   REQUIRE(add_waiting(head.runs[other], {Reply()}).is_ok());
   CHECK(head.in_use(other, 6'000));
   CHECK(head.unused(6'000) == std::set<std::uint64_t>{head.eldest});

@@ -149,7 +149,7 @@ TEST_CASE("engine: requests wait for memory in their order, and the youngest giv
       if (event.token) said[event.request] += event.token->text;
     }
   };
-  work(*first);  // what was sent before does not count, or counts once
+  work(*first);  // the results of earlier steps count once, or not at all
   for (int i = 0; i < 300 && grows.active() > 0; ++i) {
     while (auto step = grows.next_step()) work(*step);
   }

@@ -8,7 +8,8 @@ using namespace troupe;
 
 namespace {
 
-// Pieces by their ids; the first one is a special token.
+// A tokenizer whose tokens are given as a list in the order of their ids; the first one is a
+// special token.
 class Pieces : public model::Tokenizer {
  public:
   explicit Pieces(std::vector<std::string> pieces) : pieces_(std::move(pieces)) {}

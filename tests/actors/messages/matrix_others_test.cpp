@@ -18,8 +18,7 @@
 #include <troupe/tests/actors/cluster_state/cluster.h>
 #include <troupe/tests/actors/messages/wire_tables.h>
 
-// Tests that what a process does with messages and asks about another's things is what docs/wire.md
-// says.
+// Tests that a process treats messages and asks about another's things as docs/wire.md says.
 
 using namespace troupe;
 using namespace troupe::actors;

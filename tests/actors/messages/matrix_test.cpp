@@ -5,8 +5,8 @@
 #include <troupe/runtime/net/sim/sim_network.h>
 #include <troupe/tests/actors/messages/wire_tables.h>
 
-// Every message and every ask, by every role: what docs/wire.md says is what the tables say, and
-// what the link does. matrix_others_test.cpp tests what concerns another's things.
+// Tests for every message, every ask and every role that docs/wire.md, the tables in the code and
+// the link agree. matrix_others_test.cpp tests what concerns another's things.
 
 using namespace troupe;
 using namespace troupe::actors;

@@ -126,7 +126,7 @@ TEST_CASE("numbered blocks are shared, come zeroed, and outlive their number") {
   (*second)->truncate(128);
   CHECK(bytes_in_use(**second, *pool, 4) == 128 * per_key);
 
-  // A number that is taken anew is another block; what sequences have stays as it is.
+  // A number that is given to `begin` again means a new block; the sequences keep the old one.
   auto third = blocks.begin(0, std::vector<BlockNumber>{7});
   REQUIRE(third);
   CHECK(bytes_in_use(**third, *pool, 1) == 0);
