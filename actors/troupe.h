@@ -37,7 +37,7 @@ struct ConnectOptions {
   std::string cluster;
   // How long to wait for a head, or for its key: the head may be restarting.
   int timeout_ms = 5000;
-  // The same for a head that accepts the connection but is too busy to answer.
+  // How long to wait for a head that accepts the connection but is too busy to answer.
   int busy_timeout_ms = 30000;
 };
 

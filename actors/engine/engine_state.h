@@ -337,8 +337,9 @@ class EngineState {
   // Called if a stage had no memory for the blocks of these requests. False if there is nothing to
   // give up.
   bool give_way(const std::vector<std::uint64_t>& requests);
-  // Adds one row for each request that waits for its next token and has a block for it, but only
-  // for a share of the requests, so that every stage has a step of its own to work on.
+  // Takes a share of the requests that wait for their next token and have a block for it, and adds
+  // a row for each of them. The other requests are left for later steps, so that every stage has a
+  // step of its own to work on.
   void add_decode_rows(Step* step);
   // Adds rows of prompts, and of answers that are being replayed (prompt_rows.h says whose). The
   // rest of a prompt follows in the next step, which does not wait for this one.

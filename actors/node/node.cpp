@@ -19,7 +19,7 @@ namespace {
 constexpr std::int64_t kAskAgainUs = 500'000;
 constexpr std::int64_t kLogWaitingUs = 2'000'000;
 constexpr std::int64_t kJoinPatienceUs = 15'000'000;
-// The same for a head that accepts the connection but is too busy to answer.
+// How long a newcomer waits for a head that accepts the connection but is too busy to answer.
 constexpr std::int64_t kBusyPatienceUs = 30'000'000;
 // The limit on attempts that fail at once; with the pauses between them they take three seconds.
 constexpr int kQuickFailuresMax = 6;

@@ -6,8 +6,8 @@
 namespace troupe::model {
 namespace {
 
-// Returns the name of a layer's tensor as a pattern: the number of the layer becomes '*', and that
-// of an expert whose matrices are tensors of their own.
+// Returns the name of a layer's tensor as a pattern. The number of the layer becomes '*', and so
+// does the number of the expert if the name has one.
 std::string pattern_of(const TensorSpec& spec) {
   if (spec.layer == kNoLayer) return spec.name;
   const std::string prefix = "blk." + std::to_string(spec.layer) + ".";

@@ -126,8 +126,8 @@ Status hf_rotary(const HfConfig& config, const std::string& arch, GgufMetadata* 
 // "layer_types" names; without that field, to the layers from `begin` on, except every `period`-th.
 Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t begin,
                  GgufMetadata* out, std::uint64_t period = 0);
-// Makes the same for Qwen's models: if "use_sliding_window" is true, the layers from
-// "max_window_layers" on have the window.
+// Makes the metadata of a window for Qwen's models: if "use_sliding_window" is true, the layers
+// from "max_window_layers" on have it.
 Status hf_qwen_window(const HfConfig& config, const std::string& arch, GgufMetadata* out);
 
 // Makes the metadata that HeaderReader::bert reads, for families whose config.json has BERT's

@@ -157,7 +157,8 @@ void sweep_partial_files(const std::filesystem::path& root) {
     if (written_last(entry.path()) < oldest) old.push_back(entry.path());
   }
   for (const fs::path& path : old) {
-    // A lock is as old as its writer; the file that it guards is written all the time.
+    // The age of a lock file does not show whether its writer is alive, because only the file that
+    // it guards is written again. So the lock is tried.
     fs::path lock_path = path;
     if (path.extension() != ".lock") lock_path += ".lock";
     const bool guarded = fs::exists(lock_path, error);

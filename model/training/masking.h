@@ -26,9 +26,9 @@ struct MaskingOptions {
 // The purpose for which tokens are hidden: validation hides the same ones each time.
 enum class MaskingUse : std::uint8_t { kTraining, kValidation };
 
-// Returns the example with about `rate` of its tokens hidden, but at least one, and these as its
-// targets: 80 % of them are replaced by the mask, 10 % by a token that is drawn, and the others
-// stay.
+// Returns the example with a part of its tokens hidden: about `rate` of them, but at least one. The
+// hidden tokens are the targets: 80 % of them are replaced by the mask, 10 % by a token that is
+// drawn, and the others stay.
 Example masked(const Example& example, const MaskingOptions& options, MaskingUse use);
 // Says whether masked() finds a token in these to hide.
 bool can_be_masked(const std::vector<TokenId>& ids, const MaskingOptions& options);

@@ -27,8 +27,8 @@ class Team {
  public:
   explicit Team(Device& device);
 
-  // Makes room for micro-batches of `rows` rows whose longest example has `longest`, with adapters
-  // up to `rank`, and for `quantized_floats` values of a matrix that is not f32
+  // Makes room for micro-batches of `rows` rows, whose longest example has `longest` rows, with
+  // adapters up to `rank`, and for `quantized_floats` values of a matrix that is not f32
   // (Parameters::quantized_floats_max). Must not be called inside a step.
   void reserve(const ModelConfig& config, std::size_t rows, std::size_t longest, std::size_t rank,
                std::size_t quantized_floats);

@@ -187,7 +187,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
   return trainer;
 }
 
-// Brings the rows that the batch reads up to date.
+// Brings up to date those rows of tables that the batch reads.
 void Trainer::catch_up(std::span<const Example> batch) {
   Parameter* table = network_->parameters().trained(kNoLayer, kTokenEmbedding);
   if (table == nullptr || table->group_updates.empty()) return;

@@ -360,7 +360,7 @@ class Program final : public StageProgram {
 
   // These belong to the running step.
   std::size_t rows_ = 0, chunks_ = 0, attention_rows_ = 0, parameter_bytes_ = 0;
-  std::size_t block_room_ = 0;  // of the table of blocks
+  std::size_t block_room_ = 0;  // the number of entries that the table of blocks has room for
   bool records_ = false;
   Parameters on_card_;
   float *x_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *up_ = nullptr;

@@ -16,7 +16,8 @@ class AllowList {
   void allow(const PublicKey& key, Role role);
   void revoke(const PublicKey& key);
   std::optional<Role> role(const PublicKey& key) const;
-  // Sets the door key of the user who runs this process. Must be called before others ask.
+  // Sets the door key of the user who runs this process. Must be called before any other thread
+  // uses the list.
   void set_own_door(const PublicKey& key) { own_door_ = key; }
   // Returns how fast a key of this role may open connections.
   Pace pace(const PublicKey& key, Role role) const {

@@ -13,8 +13,8 @@
 namespace troupe::net {
 
 struct Pace {
-  std::int64_t burst = 0;     // how often it may happen at once
-  std::int64_t a_second = 0;  // how often per second in the long run
+  std::int64_t burst = 0;     // how many actions may come at once
+  std::int64_t a_second = 0;  // how many actions per second are allowed in the long run
 };
 // For connections: many commands share one door key and start at once; any other key belongs to one
 // process.
@@ -27,14 +27,14 @@ constexpr Pace pace_of(Role role) { return role == Role::kEnrol ? kDoorPace : kM
 
 class KeyPace {
  public:
-  // If the key may do it now, counts one for the key and returns true.
+  // Returns true, and counts one action of the key, if the key may act now.
   bool admit(const PublicKey& key, const Pace& pace, std::int64_t now_us);
   std::size_t size() const { return buckets_.size(); }
 
  private:
   struct Bucket {
     Pace pace;
-    std::int64_t millionths = 0;  // how often the key may do it now, in millionths
+    std::int64_t millionths = 0;  // how many actions the key may do now, in millionths
     std::int64_t at_us = 0;
     void fill(std::int64_t now_us);
   };

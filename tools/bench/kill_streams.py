@@ -4,10 +4,11 @@
 Three daemons share the layers of SmolLM2; eight answers are open (greedy and drawn, with penalties
 and stop strings); at a seeded moment a worker gets SIGKILL, or SIGSTOP for longer than its lease,
 or its cable is pulled for ten seconds (then each daemon has a network namespace of its own, which
-needs root), and comes back for the next round. Prints one JSON object: for each round the bytes
-that differ from one process, the longest gap of each stream, and what is allowed: the time to
-notice, half a second, and the tokens computed again over the rate at which this cluster reads a
-prompt. Exit status 1 when a byte differs; a gap beyond what is allowed is counted and shown.
+needs root). The worker comes back for the next round. Prints one JSON object: for each round the
+bytes that differ from one process, the longest gap of each stream, and the gap that is allowed.
+That is the sum of the time to notice the fault, half a second, and the time that this cluster
+takes to read as many tokens of a prompt as are computed again. Exits with 1 if a byte differs; a
+gap beyond what is allowed is counted and shown.
 
   TROUPE_TEST_MODEL=$(troupe pull smollm2-135m) tools/bench/kill_streams.py --kills 50 --stops 10
 """

@@ -49,7 +49,7 @@ TEST_CASE("model id: whatever a process computes with changes it, names for peop
   others[6].tensors.pop_back();
   others[7].tensors.push_back({"c", 200, blob("c")});
   for (const Manifest& other : others) CHECK(*model_id(other) != id);
-  // A byte that moves from a name into the next field is another model, too.
+  // If a byte moves from a name into the next field, the id is another one, too.
   Manifest moved = right;
   moved.tensors[0].name = "a@";
   CHECK(*model_id(moved) != id);

@@ -165,7 +165,7 @@ TEST_CASE("cuda: matrices that share a launch give what each gives alone") {
       require_same_bits(out_b.read(), product_with(b));
       require_same_bits(out_d.read(), product_with(d));
     });
-    // Rows of 256 go with both kinds of blocks.
+    // Rows of 256 columns can be cut into either kind of blocks.
     Case e(quant::Type::kQ8_0, 24, 256, batch, 6);
     DeviceVector<float> out_c(batch * 19), out_e(batch * 24);
     const DeviceMatrix mc = on_device(c), me = on_device(e);

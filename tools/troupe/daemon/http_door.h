@@ -16,7 +16,7 @@ class HttpDoor {
   // which must be ready.
   //   Errors: kInvalidArgument (settings that do not fit), those of Cluster::serve.
   static Result<std::unique_ptr<HttpDoor>> open(const Settings& settings, const std::string& home);
-  // Makes the same checks of the settings, before anything is started.
+  // Checks the settings as open() does, before anything is started.
   static Status check(const Settings& settings, bool head);
 
   std::string url() const { return server_.url(); }

@@ -29,10 +29,11 @@ class RangePlan {
 
   using Piece = std::size_t;
   // Takes a piece for a free connection: the first one that no connection fetches, else the later
-  // half of the largest one under way, whose end then moves, if both halves have at least
-  // `half_bytes_min`. Returns nullopt if there is nothing to do.
+  // half of the largest piece under way, which then ends earlier. A piece is not halved if a half
+  // would have less than `half_bytes_min`. Returns nullopt if there is nothing to do.
   std::optional<Piece> take(std::uint64_t half_bytes_min);
-  // Returns what a piece under way still lacks. Its end can move while others are taken.
+  // Returns the bytes that a piece under way still lacks. The end of the range may move when
+  // another piece is taken.
   ByteRange rest(Piece piece) const { return pieces_[piece].range; }
   // Records that the first `bytes` of the rest of a piece have come; at most as many as it lacks.
   void advance(Piece piece, std::uint64_t bytes);

@@ -20,7 +20,7 @@ Result<std::vector<model::TokenId>> parse_ids(const std::string& text, const std
   if (ids.empty() || at != end) {
     return Status(Code::kInvalidArgument,
                   flag +
-                      " takes token ids with commas between them, e.g. 504,3575,282; it "
+                      " takes token ids with commas between them, e.g. 504,3575,282; the value "
                       "cannot be read from '" +
                       std::string(at, static_cast<std::size_t>(end - at)).substr(0, 40) + "' on");
   }

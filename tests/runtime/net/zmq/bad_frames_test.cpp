@@ -116,7 +116,7 @@ TEST_CASE("bad input: magic, reserved fields and sizes that are flipped", "[bad-
 }
 
 TEST_CASE("bad input: a frame that claims any size up to 2^64", "[bad-input]") {
-  // Payloads from just over the bound to the largest number, bodies likewise.
+  // The sizes of payloads, and those of bodies, go from just over the bound to the largest number.
   std::vector<std::uint64_t> payloads = {wire::kPayloadBytesMax + 1, ~0ull, ~0ull - 1};
   for (int shift = 27; shift < 64; ++shift) payloads.push_back(1ull << shift);
   const std::vector<std::uint32_t> bodies = {wire::kBodyBytesMax + 1, 1u << 25, 1u << 31, ~0u};
