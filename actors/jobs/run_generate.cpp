@@ -23,7 +23,7 @@ token_sink::behavior_type ends_behavior(token_sink::stateful_pointer<EndsShell> 
   };
 }
 
-// Says whether a failure is the fault of the line: one that another attempt may avoid is not.
+// Says whether a failure is the fault of the line. A failure that another attempt may avoid is not.
 bool is_of_the_line(Code code) {
   return code == Code::kInvalidArgument || code == Code::kFailedPrecondition ||
          code == Code::kInternal || code == Code::kBadData;

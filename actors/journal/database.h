@@ -20,8 +20,8 @@ namespace troupe::actors {
 
 class Database {
  public:
-  // Opens a file; ":memory:" stands for no file. `contents` is what is lost with the file, for
-  // messages.
+  // Opens a file; ":memory:" stands for no file. `contents` names in messages what is lost with the
+  // file.
   static Result<std::unique_ptr<Database>> open(const std::string& file,
                                                 const std::string& contents = "jobs");
   ~Database();

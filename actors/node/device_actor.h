@@ -11,15 +11,16 @@
 
 namespace troupe::actors {
 
-// Spawns the (detached) actor, which makes its device on its own thread because the caller of the
-// pool is the pool's thread 0. Blocks until the device exists.
-//   Errors: those of Device::create.
+// A device's actor, and what others need to know about the device.
 struct DeviceHandle {
   device_actor actor;
   int threads = 0;
   std::string isa;  // of its kernels: "avx512", or "cuda sm_90" of an accelerator
   std::optional<std::uint64_t> memory_bytes;  // what is free on its accelerator, if it has one
 };
+// Spawns the (detached) actor, which makes its device on its own thread because the caller of the
+// pool is the pool's thread 0. Blocks until the device exists.
+//   Errors: those of Device::create.
 Result<DeviceHandle> spawn_device(caf::actor_system& system, const DeviceOptions& options);
 
 }  // namespace troupe::actors

@@ -93,11 +93,12 @@ struct HfSizeFields {
 // and so on. `head_dim` is the number of channels of a head; 0 means channels / heads.
 Status hf_plain_sizes(const HfConfig& config, const std::string& arch, const HfSizeFields& fields,
                       std::uint64_t head_dim, GgufMetadata* out);
-// Makes the metadata of a mixture of experts from the names of its fields in config.json.
+// The names of the fields of config.json that describe a mixture of experts.
 struct HfMixture {
   const char* experts = "num_experts";
   const char* channels = "moe_intermediate_size";
 };
+// Makes the metadata of a mixture of experts from these fields.
 Status hf_mixture(const HfConfig& config, const std::string& arch, const HfMixture& fields,
                   GgufMetadata* out);
 // Makes the metadata of biases from "attention_bias" and "mlp_bias".

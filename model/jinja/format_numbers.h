@@ -29,7 +29,8 @@ bool parse_format_spec(std::string_view text, FormatSpec* out);
 std::string format_real(double value, const FormatSpec& spec, std::string* lead);
 std::string format_whole(const BigInteger& value, const FormatSpec& spec, std::string* lead);
 
-// Returns `lead` and `body` filled up to the width. `align` is the one of the type.
+// Returns `lead` and `body` filled up to the width. `align` is the alignment that the type has if
+// the specification names none.
 std::string padded(const std::string& lead, const std::string& body, const FormatSpec& spec,
                    char align);
 

@@ -134,13 +134,14 @@ class Steps {
     return stage_.forward(input, &output_);
   }
 
+  // The times of a step without logits, and with them.
+  struct Times {
+    double layers_us = 0, all_us = 0;
+  };
   // Measures steps of one row for each sequence for some time. Steps without logits and steps with
   // logits take turns, so that neither kind finds its weights in the caches, where its last step
   // left them. A step begins no earlier than `period_us` after the last one, or kRestMaxUs after
   // its end.
-  struct Times {
-    double layers_us = 0, all_us = 0;
-  };
   Result<Times> time_us(std::size_t sequences, bool head, double period_us) {
     std::vector<std::unique_ptr<KvSequence>> all;
     for (std::size_t i = 0; i < sequences; ++i) all.push_back(stage_.new_sequence());

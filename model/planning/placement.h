@@ -51,7 +51,8 @@ struct Prediction {
 };
 
 // Returns the number of a prompt's rows in one step: as many as a thread takes through a layer at
-// once, times the most threads that a node has. So all stages can work on one prompt.
+// once, times the most threads that a node has. So the stages can work on different parts of one
+// prompt at the same time.
 std::size_t prompt_chunk_rows(std::size_t stages, std::size_t threads_max);
 
 // `ranges` has one range a node, as place_layers gives them; nodes with an empty range are left

@@ -22,7 +22,7 @@ class MergeTable {
   static constexpr std::uint32_t kNone = 0xffffffff;
 
   explicit MergeTable(std::size_t count);
-  // Adds a pair. The first rank of a pair stays. Ids are >= 0.
+  // Adds a pair. If it was added before, it keeps its first rank. Ids are >= 0.
   void put(std::int32_t left, std::int32_t right, Merge merge);
   Merge find(std::int32_t left, std::int32_t right) const;
 

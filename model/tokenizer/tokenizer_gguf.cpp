@@ -100,11 +100,12 @@ WordPieceMarks marks_of(const GgufTokens& tokens) {
   return {at_start, at_start ? kSpaceMark : std::string_view("##")};
 }
 
-// Finds the special tokens of WordPiece by their texts, unless keys say otherwise.
+// The special tokens of WordPiece.
 struct WordPieceIds {
   TokenId unknown = -1, cls = -1, sep = -1;
 };
 
+// Finds the special tokens by their texts, unless keys say otherwise.
 Result<WordPieceIds> word_piece_ids(const GgufHeader& header, const GgufTokens& tokens) {
   WordPieceIds ids;
   for (std::size_t i = 0; i < tokens.size(); ++i) {

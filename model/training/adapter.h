@@ -19,7 +19,8 @@ struct Adapter {
   const std::size_t layer, slot;  // of the matrix
   const float scale;              // alpha / rank, or alpha / sqrt(rank)
   // A is stored transposed, (inputs, rank), so that threads split its gradient and its products by
-  // inputs: `rank` rows would be one group of the packed layout, work for one thread.
+  // inputs: as `rank` rows, A would be one group of the packed layout, and only one thread would
+  // have work.
   Parameter down;  // A^T
   Parameter up;    // B
   std::size_t rank() const { return up.spec.columns; }

@@ -231,12 +231,13 @@ Result<ChatRows> read_rows(const std::filesystem::path& path,
                 path.string() + " has no chat that can be trained on" + why_none(out.dropped));
 }
 
-// Makes the examples of a row, cut to size: one, or the two of a preference.
+// The examples of a row, cut to size: one, or the two of a preference.
 struct RowExamples {
   std::vector<Example> examples;
   bool truncated = false, is_too_long = false;
 };
 
+// Makes the examples of a row.
 Result<RowExamples> examples_of(const ChatRow& row, const DatasetOptions& options,
                                 ChatExample* chats) {
   RowExamples out;

@@ -22,7 +22,7 @@ class Backward : public LayerView {
   }
 
  private:
-  // Takes the gradient of a slot's output, for the gradients of its weights.
+  // The gradient of a slot's output, from which the gradients of the slot's weights follow.
   struct SlotGradient {
     std::size_t slot;
     RowsOfFloats dy;

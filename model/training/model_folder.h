@@ -13,13 +13,14 @@
 
 namespace troupe::model {
 
-// Makes the texts of the folder before training begins, so that a model that cannot be saved is
-// refused at once.
+// The texts of a folder: all of its files but the weights.
 struct FolderTexts {
   std::vector<std::pair<std::string, std::string>> files;  // path in the folder, and content
 };
 
-// Errors: as hf_config_text and gguf_tokenizer_texts.
+// Makes the texts of the folder before training begins, so that a model that cannot be saved is
+// refused at once.
+//   Errors: as hf_config_text and gguf_tokenizer_texts.
 Result<FolderTexts> folder_texts(const GgufHeader& header, const ModelConfig& config,
                                  const std::vector<std::string>& labels);
 

@@ -18,7 +18,8 @@ std::size_t relative_bucket(std::ptrdiff_t distance, std::size_t buckets);
 
 class RelativeBias {
  public:
-  // table: (buckets, heads), a row for each bucket. Empty if the model has no buckets.
+  // table: (buckets, heads), a row for each bucket. The object is empty if the model has no
+  // buckets.
   RelativeBias(const ModelConfig& config, const kernels::PackedMatrix& table);
   // Returns (H, 2 * reach + 1) as kernels::AttentionArgs has it; null if there are none.
   const float* values() const { return values_.empty() ? nullptr : values_.data(); }

@@ -23,7 +23,7 @@ struct CardReport {
 struct Report {
   std::vector<CardReport> cards;
   std::string driver, runtime;  // versions, such as "13.0"; empty if unknown
-  // Says why no GPU can be used, in a sentence that says what to do; ok if there is one.
+  // Ok if a GPU can be used; otherwise a sentence that says why none can be used, and what to do.
   Status usable;
 };
 

@@ -89,11 +89,12 @@ float fit_scale(const float* x, std::size_t count) {
   return scale;
 }
 
-// Returns the scales d and m for x ~ d * q - m, with q in 0..high and m >= 0.
+// The scales of x ~ d * q - m.
 struct ScaleAndOffset {
   float d = 0.0f, m = 0.0f;
 };
 
+// Returns the scales with the least error for q in 0..high, where m is not negative.
 inline ScaleAndOffset fit_scale_and_offset(const float* x, std::size_t count, int high) {
   float least = 0.0f, most = x[0];
   for (std::size_t i = 0; i < count; ++i) {

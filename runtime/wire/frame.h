@@ -32,8 +32,8 @@
 namespace troupe::wire {
 
 constexpr std::uint32_t kMagic = 0x31505254;  // "TRP1" read little-endian
-// Raised with every change to the contents of bodies. Nodes of two versions each report the
-// difference in words.
+// This number is raised with every change to the contents of bodies. Nodes of two versions each
+// report the difference in words.
 constexpr std::uint16_t kProtocolVersion = 10;
 // A frame of this type says only which version its sender speaks. It goes to a peer whose frames
 // are of another version. Magic, version and type are at the same place in every version.

@@ -19,7 +19,7 @@ values[3] = random.integers(-4, 5, 256) / np.float32(4)     # halves of the scal
 values[4] *= np.float32(1e-9)                                # the scale becomes 0 in f16
 values[5] *= np.float32(1e-5)
 values[6] *= np.float32(1e4)
-values[7, 10] = -9                                           # one value makes the scale
+values[7, 10] = -9                                           # the scale follows from this value alone
 for i in range(8, 12):  # a hair above and below ties
     scale = np.abs(values[i]).max()
     values[i] = np.clip(scale / 2 * (1 + random.integers(-3, 4, 256) * np.float32(6e-8)), 0, scale)

@@ -4,8 +4,8 @@
 usage: speculation.py TROUPE MODEL [--rounds 5] [--tokens 128] [--threads N] [--kind KIND ...]
 
 "code" repeats a class, and "rag" answers with a passage of its prompt, so both repeat earlier text; "story"
-and "drawn" (temperature 1) do not. Each round runs every kind with and without, one after the other; the
-texts must be equal. Prints one JSON object:
+and "drawn" (temperature 1) do not. Each round runs every kind with speculation and without it, one after the
+other; the texts must be equal. Prints one JSON object:
   {"model","tokens","threads","kinds":{KIND:{"with","without","ratio","worst"}}}
 with the medians of tokens/s, the median of the rounds' ratios (with over without), and the smallest ratio.
 """

@@ -78,7 +78,7 @@ TEST_CASE("cluster: a Hello that repeats one which was answered begins nothing a
   CHECK_FALSE(state.members.has_greeted(key(1), 11, 3));
   REQUIRE(state.join(key(1), first, true, 11, 0));
   CHECK(state.members.has_greeted(key(1), 11, 3));
-  CHECK(state.members.has_greeted(key(1), 11, 2));        // the Hello was on its way for long
+  CHECK(state.members.has_greeted(key(1), 11, 2));  // the Hello was on its way for a long time
   CHECK_FALSE(state.members.has_greeted(key(1), 11, 4));  // the node holds nothing any more
   CHECK_FALSE(state.members.has_greeted(key(1), 12, 3));  // another process
   CHECK_FALSE(state.members.has_greeted(key(2), 11, 3));

@@ -29,7 +29,7 @@ TEST_CASE("http watch: a cluster is in trouble when steps stop, never because it
   // Idle for long.
   progress.see(computing(0, false), {"m"}, 100 * kSecond);
   CHECK(progress.trouble().empty());
-  // The cluster is busy for long, and makes progress.
+  // The cluster is busy for a long time, and makes progress.
   for (int i = 1; i < 100; ++i) {
     progress.see(computing(static_cast<std::uint64_t>(i), true), {"m"}, (100 + i) * kSecond);
     CHECK(progress.trouble().empty());

@@ -133,14 +133,15 @@ class Parent {
   void pass_on(int number) const {
     if (number == SIGTSTP) {
       ::kill(daemon_, SIGSTOP);
-      ::kill(::getpid(), SIGSTOP);  // until SIGCONT, which is then pending
+      ::kill(::getpid(),
+             SIGSTOP);  // this process stops here until SIGCONT comes, which is then pending
       return;
     }
     ::kill(daemon_, number);
   }
 
   sigset_t watched_, before_;
-  char name_[17] = "";  // the name of this process at first, and of the daemon
+  char name_[17] = "";  // the name that this process had at first, and that the daemon has
   pid_t daemon_ = -1;
 };
 

@@ -17,11 +17,12 @@ constexpr const char* kWeights = "model.safetensors";
 
 bool is_gguf(const ListedFile& file) { return to_lower(file.path).ends_with(".gguf"); }
 
-// Splits NAME-00002-of-00005 into NAME, 2 and 5. Any other name is part one of one.
+// The name of a model's file, and which of the model's parts the file is.
 struct PartName {
   std::string name;
   unsigned part = 1, parts = 1;
 };
+// Splits NAME-00002-of-00005 into NAME, 2 and 5. Any other name is part one of one.
 PartName split_name(const std::string& stem) {
   constexpr std::size_t kDigits = 5, kTail = 1 + kDigits + 4 + kDigits;  // -00001-of-00003
   if (stem.size() <= kTail) return {stem};

@@ -56,12 +56,13 @@ class PartFile {
 // Returns the path of the PartFile for `url`. The name follows from the address, so that a later
 // process finds what an earlier one began.
 std::filesystem::path part_path(const std::filesystem::path& folder, const std::string& url);
-// Returns the unfinished transfers in a folder, sorted by model.
+// A transfer that was cut off.
 struct Unfinished {
   std::filesystem::path path;
   std::string model;  // the name that it is to have; that of the file if this is not known
   std::uint64_t bytes = 0, received = 0;  // of the file; 0 bytes if not known
 };
+// Returns the unfinished transfers in a folder, sorted by model.
 std::vector<Unfinished> unfinished_in(const std::filesystem::path& folder);
 // Removes a part file that is no longer needed, and its record.
 void forget_part(const std::filesystem::path& path);

@@ -19,11 +19,12 @@ std::string parts_validator(std::size_t here, std::size_t parts) {
   return "part " + std::to_string(here) + " of " + std::to_string(parts);
 }
 
-// Returns how far an earlier process has come.
+// The number of parts that are here, and their bytes.
 struct PartsHere {
   std::size_t parts = 0;
   std::uint64_t bytes = 0;
 };
+// Returns what an earlier process has fetched.
 PartsHere parts_here(const PartFile& file, std::size_t parts) {
   const std::optional<PartFile::State> state = file.load();
   if (!state) return {};

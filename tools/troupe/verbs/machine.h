@@ -18,12 +18,12 @@ std::optional<std::uint64_t> soft_limit(int resource);
 // and 128 MiB.
 double measure_memory_bandwidth(int threads);
 
-// Returns the GPUs that NVIDIA's driver lists: those of nvidia-smi (which gets 5 s), else those
-// below /proc/driver/nvidia.
+// A GPU as NVIDIA's driver lists it.
 struct Gpu {
   std::string name;
   std::optional<std::uint64_t> memory_bytes;
 };
+// Returns the GPUs that nvidia-smi lists (it gets 5 s), else those below /proc/driver/nvidia.
 std::vector<Gpu> gpus();
 // Returns the version of NVIDIA's kernel driver, or "" if there is none.
 std::string gpu_driver();

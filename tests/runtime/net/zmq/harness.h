@@ -47,7 +47,8 @@ inline bool keep_ports(std::uint16_t port) {
   std::filesystem::create_directory(folder);
   const int file =
       ::open((folder / std::to_string(port)).c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-  if (file >= 0 && ::flock(file, LOCK_EX | LOCK_NB) == 0) return true;  // closed by the exit
+  if (file >= 0 && ::flock(file, LOCK_EX | LOCK_NB) == 0)
+    return true;  // the file stays open until the process ends
   ::close(file);
   return false;
 }
