@@ -47,7 +47,7 @@ std::shared_ptr<Link> Link::with_sockets(const net::TransportOptions& options,
 }
 
 Status Link::open_sockets() {
-  // Frames arrive before this returns; the actors that get them wait here for the transport.
+  // Frames may arrive before make_transport_() returns. Actors that answer them wait for this lock.
   std::lock_guard lock(transport_mutex_);
   TROUPE_CHECK(make_transport_ != nullptr, "the link has no sockets, or they were opened already");
   auto transport = std::exchange(make_transport_, nullptr)();

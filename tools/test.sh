@@ -31,7 +31,7 @@ python_packages=(tokenizers==0.21.4 sentencepiece==0.2.0 gguf==0.19.0)
 # server's description. Larger clients are for --deep.
 client_packages=(openai==3.57.0 langchain-openai==1.7.4)
 checker_packages=(schemathesis==4.32.5)
-# The reader of training's event files: the one of tensorboard needs these two and numpy.
+# TensorBoard, which reads training's event files. Of its dependencies, its reader needs only these two and numpy.
 tensorboard_packages=(tensorboard==2.21.0 protobuf==7.36.2 absl-py==2.5.1)
 litellm_packages=(litellm==1.110.2)
 # Three packages that lm-eval needs exist only as source; for everything else, see install_into.

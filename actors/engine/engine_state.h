@@ -326,9 +326,9 @@ class EngineState {
   // for which it then has blocks.
   std::size_t make_room(Running& running, std::size_t end, const Step& step);
   void take_blocks_away(Running& running);
-  // Returns the request that must give up its memory first, among those that have begun, have no
-  // rows in `step`, and must give it up before `running` (null: any of them); null if there is
-  // none.
+  // Returns the request that must give up its memory first. It is one of those that have begun,
+  // have no rows in `step`, and must give up their memory before `running`, unless that is null.
+  // Returns null if there is none.
   Running* first_to_give_way(const Running* running, const Step& step);
   std::size_t begun() const;
   // Makes requests give way, one after the other, while they hold more memory than there is. The

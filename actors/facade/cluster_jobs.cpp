@@ -21,7 +21,7 @@ constexpr auto kPollLongest = 500ms;
 // The number of lines in a shard: few, so that little has to be repeated after a loss, but enough
 // to share steps.
 constexpr std::size_t kLinesOfShard = 8;
-// A shard has no more bytes than this, unless one line does.
+// A shard has no more bytes than this, unless it is a single longer line.
 constexpr std::size_t kLinesBytes = 256u << 10;
 
 // Returns the end of the shards that go, from `first` on, into one message.

@@ -15,8 +15,9 @@ namespace troupe::http {
 class PromisedPlaces {
  public:
   // Returns how long a client that is refused now should wait. `who` names the request, and is the
-  // same when it is repeated; `back` says that it came back when it was told to, so that it need
-  // not wait for its turn again. `between_s` is the usual time between two places that become free.
+  // same when it is repeated; `back` says that the client came back when it was told to, so that it
+  // need not wait for its turn again. `between_s` is the usual time between two places that become
+  // free.
   double promise_s(std::uint64_t who, bool back, double between_s, std::int64_t now_us);
   // True if the client was told to come back about now. This uses up its promise.
   bool comes_back(std::uint64_t who, std::int64_t now_us);

@@ -41,7 +41,7 @@ struct MatrixScales {
 //   Errors: kBadData if their shapes do not fit, or if the matrix has a format that has none.
 Result<MatrixScales> find_scales(const GgufHeader& header, const TensorInfo& matrix);
 
-// Returns the grid with the values, which are the bytes of scales.tensor.
+// Returns the grid, with the values that it reads from `bytes`, the bytes of scales.tensor.
 //   Errors: kBadData if a scale is not a finite number.
 Result<quant::ScaleGrid> read_scales(const MatrixScales& scales, std::span<const std::byte> bytes);
 

@@ -76,7 +76,7 @@ class BpeModel final : public WordModel {
   std::vector<std::string> owned_;
   const std::vector<std::string>* tokens_ = nullptr;
   std::deque<std::string> parts_;     // texts of the ids past the vocabulary
-  StringIndex symbols_;               // text -> id, during loading or for characters
+  StringIndex symbols_;               // text -> id; needed while loading, and later for characters
   std::optional<StringIndex> words_;  // bytes of a token -> id, for whole words
   std::deque<std::string> word_texts_;
   std::array<std::int32_t, 256> bytes_{};  // ids of bytes: of the alphabet, or of the fallback

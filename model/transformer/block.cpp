@@ -279,7 +279,8 @@ class Layers {
   }
 
   // Runs the layers for many rows: a thread takes a tile of rows from the attention of one layer to
-  // the keys and values of the next. All rows need these before the attention there begins.
+  // the keys and values of the next. The attention of the next layer begins when the keys and
+  // values of all rows are there.
   void run_by_rows() {
     const std::size_t layers = step_.weights.layers.size();
     for (std::size_t layer = 0; layer <= layers; ++layer) {

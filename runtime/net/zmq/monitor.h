@@ -17,9 +17,9 @@ struct MonitorEvent {
 class Monitor {
  public:
   Monitor() = default;
-  // Called before the watched socket binds or connects. The watched socket is closed before its
-  // monitor, which ends its events: an I/O thread with an event that nobody reads would wait
-  // forever.
+  // Called before the watched socket binds or connects. The watched socket must be closed before
+  // its monitor, so that no more events come: an I/O thread with an event that nobody reads would
+  // wait forever.
   static Result<Monitor> watch(const Context& context, Socket& watched);
   std::optional<MonitorEvent> next();
   int fd() const { return socket_.fd(); }

@@ -24,9 +24,9 @@ namespace troupe::actors::simulation {
 
 class FrameWatch {
  public:
-  // Takes the hooks of the world's network, and leaves them empty when it ends, which must be
-  // before the world does. With `head_works`, the head itself may be a stage: its own steps go to
-  // it without a frame, so that the steps of a path cannot be counted.
+  // Takes the hooks of the world's network, and leaves them empty at its end. It must end before
+  // the world. With `head_works`, the head itself may be a stage: its own steps go to it without a
+  // frame, so that the steps of a path cannot be counted.
   FrameWatch(World& world, bool head_works, Happened& happened)
       : network_(world.network), head_works_(head_works), happened_(happened) {
     network_.on_sent = [this](net::SimHost from, net::SimHost to, const net::OutFrame& frame) {

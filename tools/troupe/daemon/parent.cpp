@@ -133,8 +133,9 @@ class Parent {
   void pass_on(int number) const {
     if (number == SIGTSTP) {
       ::kill(daemon_, SIGSTOP);
-      ::kill(::getpid(),
-             SIGSTOP);  // this process stops here until SIGCONT comes, which is then pending
+      // This process stops here until SIGCONT comes. That signal is then pending, and is the next
+      // to be passed on.
+      ::kill(::getpid(), SIGSTOP);
       return;
     }
     ::kill(daemon_, number);

@@ -5,8 +5,8 @@
 
 #include <CLI/CLI.hpp>
 
-// `troupe key new --api NAME --api-key-file FILE` makes a key for `troupe serve`, which is not a
-// token of a cluster. For key.cpp.
+// `troupe key new --api NAME --api-key-file FILE` makes an API key for `troupe serve`. Such a key
+// is not a token of a cluster. For key.cpp.
 
 namespace troupe::tools {
 
