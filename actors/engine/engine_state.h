@@ -296,8 +296,8 @@ class EngineState {
   bool start(Running& running);
   // True if `older`, which goes first, will compute a block that `running` needs and may share.
   bool will_compute(const Running& older, const Running& running, std::size_t block) const;
-  // Turns (turns.cpp). Returns the name under which a request's rows are charged. Its owner has
-  // one for requests and another one for jobs, so that a job takes nothing from the owner's share
+  // Turns (turns.cpp). Returns the name under which a request's rows are charged. An owner has one
+  // name for requests and another one for jobs, so that a job takes nothing from the owner's share
   // of requests.
   static std::string asker_of(const EngineRequest& request);
   // True if there is a bound on the time that prompts may take in a step.

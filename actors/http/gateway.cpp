@@ -87,8 +87,9 @@ struct Running {
 };
 
 struct GatewayShell {
-  std::map<std::uint64_t, Running>
-      running;  // first, because CAF would set a handle in its place to `self`
+  // A handle must not be the first member, because CAF would set it to `self`.
+  std::map<std::uint64_t, Running> running;
+  // first member that is a handle to `self`
   actors::service_actor service;
   bool reconnecting = false;
 };

@@ -326,7 +326,8 @@ Result<PackedLines> unpack_lines(const std::string& shard) {
                       shard.find_first_not_of("0123456789") == head;
   if (!digits || shard.back() != '\n') {
     return Status(Code::kInvalidArgument,
-                  "the shard is not the number of its first line and then lines");
+                  "a shard begins with a line that has the number of its first line, and ends with "
+                  "a newline");
   }
   packed.first = std::stoull(shard.substr(0, head));
   for (std::size_t at = head + 1; at < shard.size();) {

@@ -102,7 +102,7 @@ Result<MatrixScales> find_scales(const GgufHeader& header, const TensorInfo& mat
     }
   }
   return misfit(*tensor, "has the shape " + text_of(shape) +
-                             ", which cannot be that of scales of weights of the shape " +
+                             ", which does not fit scales of weights of the shape " +
                              text_of(whole));
 }
 

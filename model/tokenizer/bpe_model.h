@@ -61,7 +61,7 @@ class BpeModel final : public WordModel {
   std::int32_t part_id(std::string_view text);
   void append_symbols(std::string_view word, std::vector<std::int32_t>* symbols) const;
   // Appends the tokens that stand for a character without a token. `pending` says that an unknown
-  // token comes before it.
+  // token comes before the character.
   void append_unknown(std::string_view text, bool* pending, std::vector<std::int32_t>* ids) const;
   // Says whether a symbol is a token that stays as it is. If one is not, finish_symbols makes
   // tokens of all symbols from `begin` on.

@@ -16,7 +16,7 @@ namespace troupe::quant {
 
 // One block of one row: the fields of the file, in an order of our own.
 struct FileBlock {
-  std::uint16_t d = 0, m = 0;               // f16 bits; with kByteD, d is e
+  std::uint16_t d = 0, m = 0;               // f16 bits; with kByteD, d is the exponent e
   std::uint8_t q[kBlockElementsMax];        // the stored integers; Q8_0's as their bytes
   std::uint8_t scales[4 * kScaleWordsMax];  // of a superblock
 };

@@ -52,10 +52,9 @@ function(troupe_room name)
 endfunction()
 
 # Compiles the .cpp files of each folder in FOLDERS together, BATCH at a time: their headers cost more
-# than their own lines. Files in SKIP, and files with compile options of their own, stay alone. Names in
-# the anonymous namespaces of one folder therefore differ, which tools/dev/check_rooms.py checks for
-# constants and types. The debug and sanitizer presets switch this off, so that every file is also seen
-# to include what it uses.
+# than their own lines. Files in SKIP, and files with compile options of their own, stay alone. So names in the
+# anonymous namespaces of one folder must differ, which tools/dev/check_rooms.py checks for constants and types. The
+# debug and sanitizer presets switch this off, so that every file is also seen to include what it uses.
 option(TROUPE_UNITY "Compile the files of a folder together" ON)
 function(troupe_compile_together target)
   cmake_parse_arguments(TOGETHER "" "BATCH" "FOLDERS;SKIP" ${ARGN})

@@ -154,7 +154,7 @@ struct Process {
   bool stopped = false;    // the cluster told it to end
   std::string why;         // why the cluster told it to end
   bool connected = false;  // a client that was welcomed
-  bool refused = false;    // a client that will not be
+  bool refused = false;    // a client that will not be welcomed
   // For a client, as in remote_cluster.cpp: its search for a key, the key that it tries, the time
   // at which it looks for another, and why the last one was refused.
   std::optional<KeySearch> search;

@@ -174,7 +174,7 @@ TEST_CASE("8-bit floats that have lost their scales are refused") {
   const auto config = config_from_gguf((*source)->header());
   REQUIRE(config.is_ok());
   CHECK_THAT(check_tensors((*source)->header(), *config).message(),
-             Contains("has the shape 4x1, which cannot be that of scales"));
+             Contains("has the shape 4x1, which does not fit scales"));
 }
 
 TEST_CASE("gpt-oss in MXFP4 from a folder has transformers' weights and PyTorch's logits") {
@@ -275,7 +275,7 @@ TEST_CASE("blocks of MXFP4 that have lost their scales, or have others, are refu
                      [](auto*, json* entry, auto*) {
                        (*entry)["shape"] = {4, 32, 2};
                      }),
-             Contains("cannot be that of scales"));
+             Contains("does not fit scales"));
   CHECK_THAT(changed(scales, [](auto*, json* entry, auto*) { (*entry)["shape"] = {256}; }),
              Contains("has a shape that no tensor can have in the format E8M0"));
   CHECK_THAT(changed(blocks,

@@ -20,7 +20,7 @@ struct Job {
   model::ModelConfig config, teacher_config;
   std::shared_ptr<const model::Tokenizer> tokenizer;
   model::Dataset data, validation;
-  std::size_t negatives = 0;      // of pairs: of each row
+  std::size_t negatives = 0;      // for pairs: the number of hard negatives in each row
   model::MaskingOptions masking;  // of masked tokens
   std::vector<float> class_weights;
   std::string data_sha256;

@@ -75,7 +75,8 @@ void announce(const HttpServer& server, bool json) {
   say("serving " + ids + " at " + server.url() + "/v1");
 }
 
-// Waits for the first signal. After it, open answers may end, unless a second signal comes.
+// Waits for the first signal. Then gives the open answers time to end, unless a second signal
+// comes.
 void serve_until_signal(HttpServer& server, SignalWatch& watch) {
   pollfd signal{watch.descriptor(), POLLIN, 0};
   while (watch.count() == 0) ::poll(&signal, 1, -1);

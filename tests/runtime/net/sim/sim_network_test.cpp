@@ -58,7 +58,8 @@ TEST_CASE("simulated network: frames arrive once and in order, whatever is said 
   SimPeer a(network, 0), b(network, 1);
   b.transport->allow(a.key, Role::kNode);
   a.transport->dial(b.key, b.at, Channel::kControl);
-  for (std::uint64_t i = 1; i <= 500; ++i) REQUIRE(a.say(b, i).is_ok());  // wait for the handshake
+  for (std::uint64_t i = 1; i <= 500; ++i)
+    REQUIRE(a.say(b, i).is_ok());  // these frames wait for the handshake
   network.advance(5'000'000);
   CHECK(b.steps == up_to(500));
   CHECK(b.transport->counters().rejected_sequence > 100);
