@@ -58,8 +58,8 @@ class Link : public std::enable_shared_from_this<Link> {
                                             TransportMaker maker = net::make_zmq_transport);
   // Opens the sockets. Called once. Errors: those of net::make_zmq_transport.
   Status open_sockets();
-  // Does both at once, for a process that does not listen. Errors: those of
-  // net::make_zmq_transport.
+  // Does what with_sockets() and open_sockets() do, for a process that does not listen. Errors:
+  // those of net::make_zmq_transport.
   static Result<std::shared_ptr<Link>> open(const net::TransportOptions& options,
                                             const TransportMaker& maker = net::make_zmq_transport);
   // Makes a link without sockets, for frames to our own process only.

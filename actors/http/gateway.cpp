@@ -89,7 +89,6 @@ struct Running {
 struct GatewayShell {
   // A handle must not be the first member, because CAF would set it to `self`.
   std::map<std::uint64_t, Running> running;
-  // first member that is a handle to `self`
   actors::service_actor service;
   bool reconnecting = false;
 };

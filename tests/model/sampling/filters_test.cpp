@@ -12,7 +12,8 @@ using namespace troupe;
 using namespace troupe::model;
 using namespace troupe::model::test;
 
-// The steps between logits and probabilities: penalties, bias and filters, against plain loops.
+// Compares the steps between logits and probabilities (penalties, bias and filters) with plain
+// loops.
 
 namespace {
 
