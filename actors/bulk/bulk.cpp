@@ -64,8 +64,8 @@ struct Fetch {
 // it admits. A request of a peer that has no right yet is held for this long; then the peer is told
 // that the blob is absent.
 constexpr std::int64_t kGrantUs = 1'000'000;
-constexpr std::ptrdiff_t kHeldMax =
-    64;  // for one peer, which asks for a window of chunks at a time
+// The limit for one peer, which asks for a window of chunks at a time.
+constexpr std::ptrdiff_t kHeldMax = 64;
 struct HeldAsk {
   net::PublicKey peer{};
   FetchBlob ask;

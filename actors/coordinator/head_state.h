@@ -88,8 +88,8 @@ struct DeploymentRun {
   // There is a source of weights that the loads under way do not know.
   bool has_new_source = false;
   std::optional<CopiesDue> copies;
-  std::int64_t no_replica_until_us =
-      0;  // no replica is made before this; kept for the eldest replica
+  // No replica is made before this time, which is kept for the eldest replica.
+  std::int64_t no_replica_until_us = 0;
 };
 
 // The head's connection to a node's activations channel. Steps go to first stages on it, and it

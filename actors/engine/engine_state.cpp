@@ -193,8 +193,8 @@ void EngineState::accept_all(std::uint64_t step, const InFlight& sent,
 bool EngineState::accept(const SampledToken& token, std::int64_t now_us,
                          std::vector<EngineEvent>* events) {
   Running& running = requests_.at(token.request);
-  if (running.scores.size() <
-      running.scored()) {  // their step was lost, so they are computed again
+  // The step of the missing scores was lost, so they are computed again.
+  if (running.scores.size() < running.scored()) {
     preempt(token.request);
     return false;
   }

@@ -7,8 +7,8 @@
 namespace troupe::actors {
 namespace {
 
-constexpr double kKept =
-    0.99;  // the part of a sample's weight that is left after each later sample
+// The part of a sample's weight that is left after each later sample.
+constexpr double kKept = 0.99;
 constexpr double kDamping = 1e-4;    // for features that vary only together
 constexpr std::size_t kTrusted = 8;  // after this number of samples, outliers are cut
 constexpr double kOutlier = 4;

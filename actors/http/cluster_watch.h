@@ -34,8 +34,8 @@ class Progress {
   std::uint64_t steps_ = 0;
   bool busy_ = false;
   std::int64_t moved_us_ = 0;  // when a step ended, or work began
-  std::int64_t longest_us_ =
-      0;  // the longest time between two answers of the cluster in which steps had ended
+  // The longest time between two answers of the cluster in which steps had ended.
+  std::int64_t longest_us_ = 0;
 };
 
 class ClusterWatch {

@@ -22,8 +22,8 @@ Status sample_rows(const StepSegment& segment, std::span<const model::TokenId> i
   const std::size_t sampled = std::size_t{segment.drafted} + 1;
   const std::size_t vocabulary = logits.size() / sampled;
   for (std::size_t i = 0; i < sampled; ++i) {
-    const std::size_t end =
-        segment.count - segment.drafted + i;  // the end of the rows on which the token depends
+    // The end of the rows on which the token depends.
+    const std::size_t end = segment.count - segment.drafted + i;
     const std::uint32_t position = segment.position + static_cast<std::uint32_t>(end);
     const auto row = logits.subspan(i * vocabulary, vocabulary);
     // The drafted ids in the log are the ones that came true.

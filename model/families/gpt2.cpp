@@ -29,8 +29,8 @@ Status metadata(const HfConfig& config, GgufMetadata* out) {
   TROUPE_ASSIGN_OR_RETURN(const bool scaled, config.boolean("scale_attn_weights", true));
   if (!scaled)
     return config.bad("the field \"scale_attn_weights\" is false, which this version cannot run");
-  const bool has_inner =
-      config.has("n_inner");  // without the field, the width is four times the channels
+  // Without the field, the width is four times the channels.
+  const bool has_inner = config.has("n_inner");
   TROUPE_RETURN_IF_ERROR(hf_plain_sizes(
       config, "gpt2",
       {"n_layer", "n_embd", has_inner ? "n_inner" : "n_embd", "n_head", "n_positions"},

@@ -15,8 +15,8 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/true));
   TROUPE_RETURN_IF_ERROR(read.window(&config));  // Mistral's files call themselves llama
   TROUPE_RETURN_IF_ERROR(read.biases(&config));
-  TROUPE_RETURN_IF_ERROR(
-      read.mixture(&config, /*weights_norm=*/true));  // Mixtral's files call themselves llama, too
+  // Mixtral's files call themselves llama, too.
+  TROUPE_RETURN_IF_ERROR(read.mixture(&config, /*weights_norm=*/true));
   return config;
 }
 

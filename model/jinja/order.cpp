@@ -62,8 +62,8 @@ Result<Value> sorted(Budget* budget, int line, List items, const SortOrder& orde
   std::vector<std::pair<Value, Value>> keyed;  // key, item
   for (Value& item : items) {
     TROUPE_ASSIGN_OR_RETURN(Value key, sort_key(budget, line, item, order));
-    TROUPE_RETURN_IF_ERROR(
-        budget->take(line, 16 * key.weight()));  // a key is compared several times
+    // A key is compared several times.
+    TROUPE_RETURN_IF_ERROR(budget->take(line, 16 * key.weight()));
     keyed.emplace_back(std::move(key), std::move(item));
   }
   TROUPE_RETURN_IF_ERROR(budget->step(line, keyed.size() * 20));

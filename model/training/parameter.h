@@ -20,8 +20,8 @@ struct Parameter {
   Weight* weight = nullptr;
   std::size_t floats = 0;  // of `weight`, its padding included
   bool decays = true;      // weight decay applies to it: it is a matrix
-  bool trained =
-      true;  // otherwise the tensor is frozen: it has no gradient, and no update changes it
+  // If false, the tensor is frozen: it has no gradient, and no update changes it.
+  bool trained = true;
   // gradient[0] is the result of a batch's sum; the others are there while a batch in several
   // micro-batches needs them (kernels::GradientSum).
   AlignedBuffer gradient[kernels::kSumStackMax];

@@ -17,8 +17,8 @@ struct MachineReading {
   std::filesystem::path home;
   std::optional<std::uint64_t> disk_free_bytes;  // of the home's disk, for this user
   std::optional<std::uint64_t> memory_free_bytes;
-  std::string
-      memory_group;  // the group whose limit leaves so little memory; "" if the machine has no more
+  // The group whose limit leaves so little memory; "" if the machine has no more.
+  std::string memory_group;
   std::optional<double> cpus_granted;  // by control groups
   int threads = 0;                     // that compute
   std::optional<std::uint64_t> descriptors, descriptors_max;

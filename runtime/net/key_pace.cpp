@@ -5,8 +5,8 @@
 namespace troupe::net {
 namespace {
 
-constexpr std::int64_t kOne =
-    1'000'000;  // one connection in millionths, and one second in microseconds
+// One connection in millionths, and one second in microseconds.
+constexpr std::int64_t kOne = 1'000'000;
 
 }  // namespace
 

@@ -44,8 +44,8 @@ constexpr std::uint16_t kGreeting = 0xFFFF;
 constexpr std::size_t kHeaderBytes = 80;
 constexpr std::uint32_t kBodyBytesMax = 16u << 20;
 constexpr std::uint64_t kPayloadBytesMax = 64ull << 20;
-constexpr std::uint64_t kBulkPayloadBytesMax = 256u
-                                               << 10;  // a larger payload would delay heartbeats
+// A larger payload would delay heartbeats.
+constexpr std::uint64_t kBulkPayloadBytesMax = 256u << 10;
 
 struct Header {
   std::uint16_t version = kProtocolVersion;

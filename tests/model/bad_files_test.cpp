@@ -75,8 +75,8 @@ std::vector<std::string> words() {
 
 Draft draft(quant::Type layers = quant::Type::kF32) {
   ModelConfig config = odd_config(false);
-  if (quant::find(layers)->block_elements ==
-      256) {  // the columns of every matrix make whole blocks
+  // Every matrix gets columns that make whole blocks.
+  if (quant::find(layers)->block_elements == 256) {
     config.channels = config.ffn_channels = 256;
     config.heads = 16;
   }

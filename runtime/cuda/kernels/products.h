@@ -138,8 +138,8 @@ __device__ inline int column_sum(const unsigned char* group, int b, const std::i
                                  int* row) {
   const int lane = threadIdx.x % kWarp;
   const bool up = (lane & 16) != 0, up2 = (lane & 8) != 0;
-  if constexpr (L::kBits ==
-                8) {  // a lane multiplies 4 k of each of 4 rows, and 8 lanes share a row
+  // With 8 bits, a lane multiplies 4 k of each of 4 rows, and 8 lanes share a row.
+  if constexpr (L::kBits == 8) {
     const auto* x = reinterpret_cast<const std::uint32_t*>(q);
     const uint4 v = load<uint4>(group + L::run_at(b, 0) + 16 * lane);
     const std::uint32_t a = x[lane / 4];

@@ -406,8 +406,8 @@ void attention(const AttentionArgs& args, std::size_t head_begin, std::size_t he
         tile.last[v] = args.last_key(row);
         tile.first[v] = args.first_key(row);
       }
-      tile.base = tile.first[0] / kPageKeys *
-                  kPageKeys;  // the rows ascend, and so do the first keys that they see
+      // The rows ascend, and so do the first keys that they see.
+      tile.base = tile.first[0] / kPageKeys * kPageKeys;
       for (std::size_t v = 0; v < tile.count; ++v) {
         float* mine = scratch + v * attention_tile_floats(keys - tile.base, args.head_dim);
         tile.part[v] = mine;

@@ -135,8 +135,8 @@ constexpr std::size_t kNearAhead = 768;
 struct StreamPart {
   const std::byte* from = nullptr;
   std::size_t bytes = 0;
-  bool alone =
-      false;  // as in Stream; then the memory kNearAhead further on is moved to the first level
+  // As in Stream. If true, the memory kNearAhead further on is moved to the first level.
+  bool alone = false;
 
   HWY_INLINE void piece(std::size_t p) const {
     constexpr std::size_t kLine = 64, kLast = 7;

@@ -188,8 +188,8 @@ TEST_CASE("admission: tokens are made, counted down, kept and revoked") {
   {  // A restart of the head forgets nothing.
     auto again = Admission::load_or_make(home.path, head, 12);
     REQUIRE(again);
-    REQUIRE(again->tokens().size() ==
-            3);  // the head's new join token, the previous one, and this one
+    // They are the head's new join token, the previous one, and this one.
+    REQUIRE(again->tokens().size() == 3);
     CHECK(again->tokens()[2].id == made->id);
     CHECK(again->tokens()[2].uses_left == 1);
     CHECK(again->tokens()[2].role == net::Role::kNode);

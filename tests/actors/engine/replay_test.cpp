@@ -104,8 +104,8 @@ TEST_CASE("replay: requests under way go on with the same tokens on new stages")
     path.lose_everything();
     engine.replay();
     CHECK(engine.steps_in_flight() == 0);
-    CHECK(
-        engine.on_done(under_way->id, late, 100).empty());  // a result of the stages that are gone
+    // This is a result of the stages that are gone.
+    CHECK(engine.on_done(under_way->id, late, 100).empty());
     // The log goes in chunks, not in steps of one row.
     const auto first = engine.next_step();
     REQUIRE(first);

@@ -161,8 +161,8 @@ TEST_CASE("sharing: other owners share nothing but what is public") {
   CHECK(cached(2, "a", "", 0) == 128);
   CHECK(cached(3, "b", "", 0) == 0);
   CHECK(cached(4, "a", "s", 0) == 0);
-  CHECK(cached(5, "a", "s", 100) ==
-        128);  // a salt has blocks of its own, whether ids are public or not
+  // A salt has blocks of its own, whether ids are public or not.
+  CHECK(cached(5, "a", "s", 100) == 128);
   CHECK(cached(6, "c", "", 100) == 0);
   CHECK(cached(7, "d", "", 100) == 64);  // one block lies within the public ids
   CHECK(cached(8, "d", "", 100) == 128);

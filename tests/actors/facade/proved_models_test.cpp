@@ -115,8 +115,8 @@ TEST_CASE("proved models: what nothing proves is forgotten, and what is proved s
   CHECK((*models)[0].id == 2);
   CHECK(head.journal->manifests()->size() == 1);
   CHECK(head.model_of("new") == head.own.model);
-  CHECK(head.model_of("old") ==
-        head.brought.file_sha256);  // the stream ends with a sentence when it is resumed
+  // The stream ends with a sentence when it is resumed.
+  CHECK(head.model_of("old") == head.brought.file_sha256);
 }
 
 TEST_CASE("proved models: a journal that does not decode is refused") {

@@ -59,8 +59,8 @@ TEST_CASE("stream file: what streams said comes back in order, and what is forgo
     REQUIRE(file->write(news));
     REQUIRE(file->write({.said = {{"a", "3"}}, .rests = {{"b", 17}}}));
     REQUIRE(file->write({.begun = {{"c", "me", "ask c", 0, {}}}, .forgotten = {"c", "nobody"}}));
-    CHECK(StreamFile::open(place.file()).code() ==
-          Code::kUnavailable);  // the file belongs to one server at a time
+    // The file belongs to one server at a time.
+    CHECK(StreamFile::open(place.file()).code() == Code::kUnavailable);
   }
   for (const auto& entry : std::filesystem::directory_iterator(place.folder / "streams")) {
     struct stat status {};

@@ -69,8 +69,8 @@ TEST_CASE("merges follow rank, then position, also through parts that are no tok
   const auto tokenizer = *Toy().load();
   const auto ids = [&](std::string_view text) { return *tokenizer->encode(text, {}); };
   CHECK(ids("abc") == std::vector<TokenId>{256});
-  CHECK(ids("bc") ==
-        std::vector<TokenId>{'b', 'c'});  // "bc" is not a token, so its bytes stand for it
+  // "bc" is not a token, so its bytes stand for it.
+  CHECK(ids("bc") == std::vector<TokenId>{'b', 'c'});
   CHECK(ids("aaaaa") == std::vector<TokenId>{257, 258});
   CHECK(ids("aaaa") == std::vector<TokenId>{257, 257});
   CHECK(ids("aaabc") == std::vector<TokenId>{257, 256});

@@ -138,8 +138,8 @@ TEST_CASE("every weight format gives the same bits everywhere") {
         }
       }
   };
-  std::string
-      first_formats;  // the hash of the first formats; the later ones have a hash of their own
+  // The hash of the first formats; the later ones have a hash of their own.
+  std::string first_formats;
   for (const quant::Format& format : quant::formats()) {
     INFO(format.name);
     if (format.type == Type::kQ2_K) first_formats = sha256(std::exchange(everything, {}));

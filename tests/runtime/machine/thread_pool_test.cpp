@@ -137,8 +137,8 @@ TEST_CASE("a pool that waits uses no CPU") {
   auto pool = ThreadPool::create({.threads = 2, .pin = false});
   REQUIRE(pool);
   (*pool)->run([](int) {});
-  std::this_thread::sleep_for(
-      std::chrono::milliseconds(20));  // this lasts until the thread has parked
+  // This lasts until the thread has parked.
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
   const double before = process_cpu_seconds();
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   CHECK(process_cpu_seconds() - before < 0.03);

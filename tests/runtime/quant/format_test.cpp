@@ -47,8 +47,8 @@ std::vector<Format> small_formats() {
 
 TEST_CASE("formats that are read into Q8_0 have the recorded values, before and after") {
   const Format& q8 = *find(Type::kQ8_0);
-  CHECK(small_formats().size() ==
-        file_formats().size() - 4);  // all formats but the four of folders
+  // The small formats are all but the four of folders.
+  CHECK(small_formats().size() == file_formats().size() - 4);
   for (const Format& format : small_formats()) {
     INFO(format.name);
     const std::string bytes = golden(std::string(format.name) + ".bytes", "file_formats");
@@ -218,8 +218,8 @@ TEST_CASE("bf16 is the upper half of an f32") {
     std::uint32_t bits;
     std::memcpy(&bits, &out[i], 4);
     CHECK((bits & 0xffffu) == 0);
-    CHECK(std::abs(out[i] - input[i]) <=
-          std::abs(input[i]) * 0x1p-8f);  // the value was rounded once
+    // The value was rounded once.
+    CHECK(std::abs(out[i] - input[i]) <= std::abs(input[i]) * 0x1p-8f);
   }
 }
 

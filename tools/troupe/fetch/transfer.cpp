@@ -200,8 +200,8 @@ void Transfer::failed(const std::string& how, Code code, long pause_seconds) {
   ++fruitless_;
   fruit_bytes_ = 0;
   if (ending_) return;
-  if (!connections_
-           .empty()) {  // the other connections continue, which are as many as the server takes
+  // If there are other connections, they continue: there are as many as the server takes.
+  if (!connections_.empty()) {
     connections_max_ = connections_.size();
     return;
   }

@@ -43,8 +43,8 @@ Result<std::unique_ptr<model::Trainer>> load(const ExportOptions& options,
   trainer.labels = labels;
   if (labels != 0) {
     TROUPE_ASSIGN_OR_RETURN(trainer.head, model::adapter_head(options.adapter));
-  } else if (!config.causal &&
-             config.labels == 0) {  // the model predicts masked tokens, or has no head
+  } else if (!config.causal && config.labels == 0) {
+    // The model predicts masked tokens, or has no head.
     if (model::has_mask_head(source.header())) {
       trainer.head = model::EncoderHead::kMask;
     } else {

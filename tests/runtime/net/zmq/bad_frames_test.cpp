@@ -180,8 +180,8 @@ TEST_CASE("bad input: frames out of order are each heard once", "[bad-input]") {
   for (const std::uint64_t sequence : {5u, 3u, 9u, 3u, 1u, 9u, 2u, 5000u, 4u}) {
     raw.send(raw_frame(sequence));
   }
-  REQUIRE(
-      counted(server, &Counters::rejected_sequence, 3));  // 3 and 9 again, and 4, which is too old
+  // The frames 3 and 9 came again, and 4 is too old.
+  REQUIRE(counted(server, &Counters::rejected_sequence, 3));
   REQUIRE(server.wait_frames(6));
   std::set<std::uint64_t> heard;
   for (const InFrame& frame : server.frames) CHECK(heard.insert(frame.header.sequence).second);
