@@ -34,9 +34,9 @@ struct BatchRate {
   double decode_tok_s = 0;  // the total of all sequences; the median of the repeats
 };
 
-// Measures each of `sizes`, a number of sequences at once, `repeats` times: kBatchWarmUp positions
-// of each sequence that are not measured, then `decode` steps of one row a sequence with logits
-// each.
+// For each of `sizes`, runs this number of sequences at once, `repeats` times. Each time,
+// kBatchWarmUp positions of each sequence come first, which are not measured; then `decode` steps
+// are measured, each of which has one row a sequence, with logits.
 //   Blocks. Errors: as run_bench; kInvalidArgument if a size is 0; kResourceExhausted if the keys
 //   and values do not fit.
 Result<std::vector<BatchRate>> run_batch_bench(Stage& whole_model,

@@ -50,7 +50,7 @@ Result<std::vector<double>> load_token_scores(const GgufHeader& header, std::siz
 // that no token has: such an id leaves `id` as it was, as in llama.cpp.
 Status load_token_id(const GgufHeader& header, std::string_view key, std::size_t tokens,
                      TokenId* id);
-// Leaves `flag` as it was if there is no such key.
+// Reads a flag. Leaves `flag` as it was if there is no such key.
 Status load_token_flag(const GgufHeader& header, std::string_view key, bool* flag);
 // Loads BOS, EOS and the other ends, and the tokens that go around a text. The flags apply if the
 // header does not say what to do.

@@ -30,7 +30,7 @@ enum class MaskingUse : std::uint8_t { kTraining, kValidation };
 // hidden tokens are the targets: 80 % of them are replaced by the mask, 10 % by a token that is
 // drawn, and the others stay.
 Example masked(const Example& example, const MaskingOptions& options, MaskingUse use);
-// Says whether masked() finds a token in these to hide.
+// Says whether there is a token among these ids that masked() can hide.
 bool can_be_masked(const std::vector<TokenId>& ids, const MaskingOptions& options);
 
 // Takes the mask, and the tokens that are not special, from a model's tokenizer.

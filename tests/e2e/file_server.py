@@ -35,7 +35,7 @@ class FileServer(http.server.ThreadingHTTPServer):
         self.busy = 0          # the number of answers that are 503
         self.rate = 0          # bytes per second and connection; 0: as fast as it goes
         self.silent = False    # takes requests and does not answer
-        self.first_slow = 0    # seconds that the first range of several waits
+        self.first_slow = 0    # how many seconds the first of several ranges waits
         self.lock = threading.Lock()
         self.asked = []        # (path, Authorization)
         self.ranges = []       # where each answer began

@@ -106,7 +106,7 @@ def test_a_cut_transfer_goes_on_with_the_part_that_was_cut(place, index):
 
 def test_bytes_cut_in_the_middle_of_a_package(place, index):
     address = published(index, CONTENT, 2)
-    index.cuts = 3  # of the first package, each try of pip
+    index.cuts = 3  # each of pip's three tries to fetch the first package is cut off
     outcome = place.troupe("pull", address, "--name", "mine", "--timeout", 5)
     assert outcome.status == 1 and models(place) == [], str(outcome)
     index.cuts = 0

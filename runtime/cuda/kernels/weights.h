@@ -73,8 +73,8 @@ __device__ inline float block_scale(const unsigned char* group, int block, int r
   }
 }
 
-// Returns the place in a run of the word of row 0 that holds both words p and p + 4, which are four
-// weights each.
+// In a run, one word of a row in memory holds both words p and p + 4, which are four weights each.
+// Returns the place of this word for row 0.
 template <class L>
 __device__ inline int word_at(int p) {
   return L::kBits < 4 ? 64 * (p % 2) : 64 * p;

@@ -83,7 +83,8 @@ struct TinyPath {
         REQUIRE(scored.is_ok());
         scored_rows += scored->logprobs.size();
         done.scored.push_back(std::move(*scored));
-        row += s.count - (s.sample ? s.drafted + 1 : 0);  // the last rows are sampled from below
+        row +=
+            s.count - (s.sample ? s.drafted + 1 : 0);  // the code below samples from the last rows
       }
       if (!s.sample) continue;
       const std::size_t sampled = s.drafted + 1;

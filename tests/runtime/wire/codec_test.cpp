@@ -146,7 +146,7 @@ TEST_CASE("codec: a flipped bit gives another message or an error", "[codec]") {
     flipped[bit / 8] ^= static_cast<std::byte>(1u << bit % 8);
     const auto result = wire::decode<Message>(flipped);
     INFO("bit " << bit);
-    // A message that decodes encodes to the same bytes: the encoding is canonical.
+    // A message that can be decoded becomes the same bytes again: the encoding is canonical.
     if (result.is_ok()) {
       REQUIRE(wire::encode(*result) == flipped);
     }
