@@ -13,8 +13,8 @@ Status check_text(const std::string& name, const std::string& text) {
                                             " is not part of a character");
 }
 
-// Checks the texts before the template is filled in, so that a message counts bytes in what was
-// given.
+// Checks the texts before the template is filled in, so that an error names a byte of the text that
+// was given.
 Status check_texts(const Prompt& prompt) {
   TROUPE_RETURN_IF_ERROR(check_text("the prompt", prompt.text));
   TROUPE_RETURN_IF_ERROR(check_text("the system message", prompt.system));

@@ -21,8 +21,8 @@ namespace troupe::model {
 struct AddedToken {
   std::string text;
   TokenId id = -1;
-  bool special = true;                             // it is markup, which plain text may hide
-  bool single_word = false;                        // found only if no letter or digit touches it
+  bool special = true;       // it is markup, which is looked for only with parse_special
+  bool single_word = false;  // found only if no letter or digit touches it
   bool strips_left = false, strips_right = false;  // takes the white space beside it
 };
 

@@ -16,7 +16,7 @@ namespace troupe::model {
 
 struct ContrastiveOptions {
   double temperature = 0.05;  // what the cosines are divided by; above 0
-  std::size_t negatives = 0;  // hard ones of each anchor
+  std::size_t negatives = 0;  // the number of hard negatives of each anchor
   std::size_t group() const { return 2 + negatives; }
 };
 

@@ -23,7 +23,7 @@ class RelativeBias {
   RelativeBias(const ModelConfig& config, const kernels::PackedMatrix& table);
   // Returns (H, 2 * reach + 1) as kernels::AttentionArgs has it; null if there are none.
   const float* values() const { return values_.empty() ? nullptr : values_.data(); }
-  // Returns the distance whose value all keys that are further away have, too.
+  // Returns the distance from which on all keys have the same value.
   std::size_t reach() const { return reach_; }
 
  private:

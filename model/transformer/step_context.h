@@ -41,7 +41,7 @@ struct Workspace {
   RowBuffer attended;   // (rows, H*D)
   RowBuffer gate;       // (rows, F)
   float* up = nullptr;  // (rows, F)
-  // The same for layers of a mixture that have no experts: their F differs.
+  // What `gate` is, for layers of a mixture that have no experts: their F differs.
   RowBuffer dense_gate;
   float* dense_up = nullptr;
   float* k = nullptr;       // (rows, K*D)

@@ -196,7 +196,7 @@ def test_a_watch_shows_what_is_under_way(place):
 
 def test_layers_go_where_there_is_memory(place):
     expected = ask(place, place.start("whole", "--head"))["token_ids"]
-    # 40 layers' worth fits nowhere alone: the model is 98 MB, and keys and values come on top.
+    # The head alone has too little memory: the model takes 98 MB, and keys and values come on top.
     head = place.start("head", "--head", "--memory", "60MiB", threads=2)
     place.start("a", "--join", head.join, "--memory", "300MiB")
     answer = ask(place, head)
