@@ -111,9 +111,9 @@ class EngineState {
   // Checks that there is a place for one more request beside those admitted and `others`, whose
   // prompts are still being read. kResourceExhausted if there is none.
   Status check_room(std::size_t others) const;
-  // Checks the request's share: the last eighth of the places is for askers that have no more than
-  // half of all. kResourceExhausted for requests of other askers. An answer that continues has a
-  // place already.
+  // Checks the request's share: the last eighth of the places is kept for askers that have at most
+  // half of all places. A request of any other asker is refused with kResourceExhausted then. An
+  // answer that continues has a place already.
   Status check_share(const EngineRequest& request) const;
   // Returns, for a request that was refused, how long it takes until there is a place for it,
   // judging by the pace at which requests have ended so far. The next request that is refused is

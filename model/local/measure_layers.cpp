@@ -86,7 +86,7 @@ class ZeroSource final : public TensorSource {
   const std::byte* zeros_ = nullptr;
 };
 
-// Returns the mean without outliers, during which something else had the CPU.
+// Returns the mean without the outliers: in those times something else had the CPU.
 double typical_us(const std::vector<double>& times) {
   const double most = 4 * median(times);
   double sum = 0, count = 0;

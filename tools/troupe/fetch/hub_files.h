@@ -34,8 +34,9 @@ bool has_folder(const std::vector<ListedFile>& files);
 
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 
-// Lists the files of a model of safetensors at the top of the repository: the texts that Troupe
-// reads, and model.safetensors, or else the index and the shards that `index` (its text) names.
+// Lists the files of a safetensors model at the top of the repository. These are the texts that
+// Troupe reads, and the weights: model.safetensors, or else the index file and the shards that it
+// names (`index` is its text).
 //   Errors: kNotFound (no config.json, no weights, a shard that is not there), kBadData (the index
 //   cannot be understood).
 Result<std::vector<ListedFile>> choose_folder(const std::vector<ListedFile>& files,
