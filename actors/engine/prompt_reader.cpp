@@ -51,20 +51,24 @@ Result<std::vector<model::TokenId>> read_safely(const Submit& submit, const Prom
   }
 }
 
+prompt_reader_actor::behavior_type reader_behavior(prompt_reader_actor::pointer self,
+                                                   const PromptReading& reading,
+                                                   const engine_actor& engine) {
+  return {
+      [self, reading, engine](submit_atom, const SubmitPtr& submit, std::uint64_t context) {
+        self->send(engine, std::make_shared<const ReadPrompt>(ReadPrompt{
+                               submit->request, read_safely(*submit, reading, context)}));
+      },
+  };
+}
+
 }  // namespace
 
 prompt_reader_actor spawn_prompt_reader(caf::actor_system& system, PromptReading reading,
                                         engine_actor engine) {
-  const auto behavior = [reading = std::move(reading),
-                         engine = std::move(engine)](prompt_reader_actor::pointer self) {
-    return prompt_reader_actor::behavior_type{
-        [self, reading, engine](submit_atom, const SubmitPtr& submit, std::uint64_t context) {
-          self->send(engine, std::make_shared<const ReadPrompt>(ReadPrompt{
-                                 submit->request, read_safely(*submit, reading, context)}));
-        },
-    };
-  };
-  return system.spawn<caf::detached>(behavior);
+  // CAF forms a reference to the arguments even if there are none, so what could be captured is an
+  // argument.
+  return system.spawn<caf::detached>(reader_behavior, std::move(reading), std::move(engine));
 }
 
 }  // namespace troupe::actors

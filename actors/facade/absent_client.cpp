@@ -33,7 +33,7 @@ service_actor::behavior_type absent_behavior(service_actor::pointer self, const 
 }  // namespace
 
 service_actor spawn_absent_client(caf::actor_system& system, const Status& why) {
-  return system.spawn([why](service_actor::pointer self) { return absent_behavior(self, why); });
+  return system.spawn(absent_behavior, why);
 }
 
 }  // namespace troupe::actors

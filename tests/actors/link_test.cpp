@@ -88,7 +88,7 @@ TEST_CASE("link: steps come from the stage before, results from the last, failur
   caf::actor_system system(config);
   Peers peers;
   const auto sink =
-      system.spawn([]() -> frame_sink::behavior_type { return {[](const FramePtr&) {}}; });
+      system.spawn([](int) -> frame_sink::behavior_type { return {[](const FramePtr&) {}}; }, 0);
   // Roles 0 and 1 may send steps: the head and one node. Epoch 3 is what say() names.
   const net::PublicKey head = Peers::key_of(0), node = Peers::key_of(1);
   const auto strange = [&](std::size_t who, MessageType type) {
@@ -164,10 +164,12 @@ TEST_CASE("link: a room that is attached before the sockets open hears the first
   caf::actor_system_config config;
   caf::actor_system system(config);
   std::promise<std::uint16_t> heard;
-  const link_user room = system.spawn([&heard]() -> link_user::behavior_type {
-    return {[&heard](const FramePtr& frame) { heard.set_value(frame->header.type); },
+  const auto listening = [](link_user::pointer,
+                            std::promise<std::uint16_t>* first) -> link_user::behavior_type {
+    return {[first](const FramePtr& frame) { first->set_value(frame->header.type); },
             [](const PeerEventPtr&) {}};
-  });
+  };
+  const link_user room = system.spawn(listening, &heard);
   net::SimNetwork network({}, 0);
   net::TransportOptions options;
   options.identity.public_key = {1};

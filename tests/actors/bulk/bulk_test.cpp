@@ -52,12 +52,13 @@ namespace {
 // Asks for blobs as a peer that is not the head does, and notes the type of each answer.
 struct Asking {
   explicit Asking(bool serves_store) {
-    answers = system.spawn([this]() -> link_user::behavior_type {
-      return {[this](const FramePtr& frame) {
-                answer.set_value(static_cast<MessageType>(frame->header.type));
+    const auto listening = [](link_user::pointer, Asking* me) -> link_user::behavior_type {
+      return {[me](const FramePtr& frame) {
+                me->answer.set_value(static_cast<MessageType>(frame->header.type));
               },
               [](const PeerEventPtr&) {}};
-    });
+    };
+    answers = system.spawn(listening, this);
     link->attach(Room::kBulk, answers);
     BulkSetup setup{link, *model::Store::open(home.path),
                     std::make_shared<std::atomic<std::uint64_t>>(0)};

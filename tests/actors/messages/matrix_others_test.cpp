@@ -54,14 +54,15 @@ struct Head : HeadState {
 // The jobs of a head whose only worker is its own process: what is sent to it stays here.
 struct Jobs {
   explicit Jobs(std::shared_ptr<Journal> with) : journal(std::move(with)) {
-    replies = system.spawn([this]() -> link_user::behavior_type {
-      return {[this](const FramePtr& frame) {
-                std::lock_guard lock(mutex);
-                heard.push_back(frame);
-                arrived.notify_all();
+    const auto listening = [](link_user::pointer, Jobs* me) -> link_user::behavior_type {
+      return {[me](const FramePtr& frame) {
+                std::lock_guard lock(me->mutex);
+                me->heard.push_back(frame);
+                me->arrived.notify_all();
               },
               [](const PeerEventPtr&) {}};
-    });
+    };
+    replies = system.spawn(listening, this);
     link->attach(Room::kClient, replies);
     link->attach(Room::kTasks, replies);
     jobs = spawn_jobs(system, {journal, link});
@@ -113,7 +114,7 @@ struct Jobs {
 bool another_ends_a_task() {
   Jobs jobs(std::move(*Journal::in_memory()));
   REQUIRE(jobs.journal->receive({"job", "", "upper", "{}", 1, 0, {"x"}}, 1).is_ok());
-  const auto service = jobs.system.spawn([]() -> service_actor::behavior_type {
+  const auto serving = [](int) -> service_actor::behavior_type {
     return {[](open_atom, const OpenPtr&) { return ReadyPtr(); },
             [](submit_atom, const SubmitPtr&, const token_sink&) {},
             [](cancel_atom, std::uint64_t) {},
@@ -121,7 +122,8 @@ bool another_ends_a_task() {
             [](manage_atom, const ManagePtr&) { return ManagedPtr(); },
             [](job_atom, const JobAskPtr&) { return JobReplyPtr(); },
             [](plan_atom, const PlanPtr&) { return ManagedPtr(); }};
-  });
+  };
+  const auto service = jobs.system.spawn(serving, 0);
   // The job was there before the actor, which goes on with the job.
   caf::anon_send(jobs.jobs, service_atom::value, service);
   jobs.hears(jobs.link->self(), Role::kNode, JobKinds{{"upper"}});

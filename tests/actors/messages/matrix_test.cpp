@@ -117,7 +117,7 @@ TEST_CASE("matrix: steps, results and failures count from the peer that has the 
     const FrameTaker taker = [&](const FramePtr&) { ++listener.taken; };
     listener.link->attach_worker(3, Listener::key_of(1), taker);
     const auto sink =
-        system.spawn([]() -> frame_sink::behavior_type { return {[](const FramePtr&) {}}; });
+        system.spawn([](int) -> frame_sink::behavior_type { return {[](const FramePtr&) {}}; }, 0);
     listener.link->attach_engine(3, {Listener::key_of(1), {Listener::key_of(1)}}, sink);
     for (std::size_t who = 0; who < std::size(Listener::kWho); ++who) {
       INFO(row.name << " of peer " << who);
