@@ -64,7 +64,8 @@ test_under_asan() {
   cmake --preset asan-ubsan &&
     cmake --build build/asan-ubsan -j "${TROUPE_JOBS:-$(nproc)}" \
       --target runtime_tests model_tests actors_tests &&
-    run_tests asan-ubsan -R '^(runtime|model|actors):'
+    TROUPE_SIM_SCHEDULES=2000 TROUPE_SIM_HOSTILE=500 \
+      run_tests asan-ubsan -R '^(runtime|model|actors):'
 }
 
 # ThreadSanitizer does not know how CAF and ZeroMQ synchronise, so only the rooms without them are
