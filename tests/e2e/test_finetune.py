@@ -201,7 +201,7 @@ def test_tensorboard_reads_each_step_once_after_a_kill(alone, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_saves_and_another_run_is_refused(alone, tmp_path, number):
     model, out = decoder(tmp_path / "model"), tmp_path / "out"
-    data = lines(tmp_path / "data.jsonl", [{"text": LETTERS * 2} for _ in range(40)])
+    data = lines(tmp_path / "data.jsonl", [{"text": LETTERS * 2, "note": LETTERS} for _ in range(40)])
     flags = ["--epochs", 5000, "--lr", "1e-3", "-o", str(out)]
     env = {**os.environ, **alone.env}
     run = subprocess.Popen([harness.TROUPE, "finetune", model, "--data", data, *map(str, flags),
@@ -215,8 +215,8 @@ def test_an_interrupted_run_saves_and_another_run_is_refused(alone, tmp_path, nu
     assert len(list(out.glob("checkpoint-*/manifest.json"))) == 1
     other = alone.troupe("finetune", model, "--data", data, *flags, "--seed", 1)
     assert other.status == 1 and "seed (0 there, 1 now)" in other.err
-    other = alone.troupe("finetune", model, "--data", data, *flags, "--label-field", "kind")
-    assert other.status == 1 and "label-field (label there, kind now)" in other.err
+    other = alone.troupe("finetune", model, "--data", data, *flags, "--text-field", "note")
+    assert other.status == 1 and "text-field (text there, note now)" in other.err
     # Put another model in the same place, which differs in one weight.
     weights = model / "model.safetensors"
     changed = bytearray(weights.read_bytes())
