@@ -453,7 +453,8 @@ TEST_CASE("transport: another protocol version is told so in words, by both side
     Peer server, client(newer);
     server.transport->allow(client.key, Role::kNode);
     REQUIRE(client.dial(server, Channel::kControl));
-    REQUIRE(client.transport->send(server.key, Channel::kControl, frame_of(8)).is_ok());
+    // A machine that is busy may learn of the refusal before it sends this.
+    (void)client.transport->send(server.key, Channel::kControl, frame_of(8));
     REQUIRE(client.wait([&] { return !client.losses.empty(); }));
     const Status& why = client.losses[0].why;
     const std::string number = std::to_string(theirs);
