@@ -7,25 +7,24 @@
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/status.h>
 
-// When a client of the head's own user, which reads its token from a file that the head left, tries
-// what it found, looks again, or gives up. While a head restarts, the file is gone or holds the
-// token of the process that ended; the new one is written when the head is ready. Values; no file,
-// no clock.
+// Decides what a client of the head's own user does, which reads its token from a file that the
+// head left (local_key.h): it tries what it found, looks again, or gives up. While a head restarts,
+// the file is gone or holds the token of the process that ended; the new one is written when the
+// head is ready. Plain values: no file, no clock, no lock.
 
 namespace troupe::actors {
 
 class KeySearch {
  public:
-  // The search ends at `until_us`, on the caller's clock.
+  // The search ends at `until_us`, in microseconds of the caller's clock.
   explicit KeySearch(std::int64_t until_us) : until_us_(until_us) {}
 
   enum class Next { kTry, kLookAgain, kGiveUp };
-  // What to do with what was found now: a token, or the reason why there is none, of which only
-  // kUnavailable (no file) may pass.
+  // Returns what to do with what was found at `now_us`: a token, or the reason why there is none.
+  // Only kUnavailable (there is no file) is a reason to look again.
   Next next(const Result<net::Token>& found, std::int64_t now_us) const;
-  // The head refused this token: it is not tried again.
+  // Says that the head refused this token, which is not tried again.
   void refuse(const net::Token& token) { refused_ = token.seed; }
-  bool is_refused(const net::Token& token) const { return refused_ == token.seed; }
 
  private:
   const std::int64_t until_us_;

@@ -10,6 +10,7 @@
 #include <troupe/actors/facade/local_key.h>
 #include <troupe/actors/facade/remote_cluster.h>
 #include <troupe/actors/troupe/daemon.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors {
@@ -117,13 +118,12 @@ Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_sy
   const auto now = steady_clock::now();
   const auto until = now + milliseconds(options.timeout_ms);
   const Patience patience{until, std::max(until, now + milliseconds(options.busy_timeout_ms))};
-  KeySearch search(duration_cast<microseconds>(until.time_since_epoch()).count());
+  KeySearch search(monotonic_us() + 1'000 * std::int64_t{options.timeout_ms});
   Status refusal;
   for (;;) {
     const Result<HeadAddress> head = find_head(options);
     const auto token = head ? Result<net::Token>(head->token) : head.status();
-    const auto at = duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count();
-    switch (search.next(token, at)) {
+    switch (search.next(token, monotonic_us())) {
       case KeySearch::Next::kLookAgain:
         std::this_thread::sleep_for(kLookAgain);
         continue;

@@ -2,7 +2,8 @@
 # a*b+c, no fast-math, the baseline instruction set everywhere but in the kernels' own targets.
 add_library(troupe_flags INTERFACE)
 target_compile_options(troupe_flags INTERFACE
-  -Wall -Wextra -Werror -Wno-missing-field-initializers -ffp-contract=off -fno-fast-math)
+  -Wall -Wextra $<$<BOOL:${TROUPE_WARNINGS_ARE_ERRORS}>:-Werror>
+  -Wno-missing-field-initializers -ffp-contract=off -fno-fast-math)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 sees overlaps and overflows in std::string and std::vector that are not there (its bugs
   # 105651 and 107852).

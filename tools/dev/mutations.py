@@ -61,7 +61,7 @@ MUTATIONS = {
     "links out of another program's folder": (
         "tools/troupe/fetch/found_models.cpp",
         "if (ends.first != outer.end()) return false;",
-        "(void)ends;",
+        "",
         "troupe", "test_ls_found.py::test_a_link_that_leads_outside", {}),
     "epoch": (
         "actors/link.cpp",
@@ -102,7 +102,7 @@ MUTATIONS = {
     "approval": (
         "actors/coordinator/admission.cpp",
         "if (approved || !asks_approval_) return Status::ok();",
-        "(void)approved;\n  return Status::ok();",
+        "return Status::ok();",
         "actors_tests", "admission: a newcomer waits until it is approved, if the head was asked to", {}),
     "approval that outlives its head": (
         "actors/coordinator/admission.cpp",
@@ -312,8 +312,10 @@ class CannotBuild(Exception):
 def build(target):
     env = {**os.environ, "CCACHE_BASEDIR": str(TREE), "CCACHE_NOHASHDIR": "1",
            "CCACHE_SLOPPINESS": "pch_defines,time_macros"}
+    # What a safeguard used is often unused without it, which is no error here.
     steps = [["cmake", "-S", TREE, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-              "-DTROUPE_BUILD_TESTS=ON", "-DTROUPE_BUILD_EXAMPLES=OFF"],
+              "-DTROUPE_BUILD_TESTS=ON", "-DTROUPE_BUILD_EXAMPLES=OFF",
+              "-DTROUPE_WARNINGS_ARE_ERRORS=OFF"],
              ["cmake", "--build", BUILD, "-j", os.environ.get("TROUPE_JOBS", os.cpu_count()),
               "--target", {"troupe": "troupe_cli"}.get(target, target)]]
     for step in steps:
@@ -344,17 +346,22 @@ def passes(binary, test, variables):
     return done.returncode == 0, done.stdout
 
 
+def test_of(name):
+    """The binary, the name of its test, and the test's variables, which can be a key."""
+    _, _, _, binary, test, variables = MUTATIONS[name]
+    return binary, test, tuple(variables.items())
+
+
 def whole_failures(names):
     """Runs each test once with every safeguard in place, and returns what those that fail said."""
-    tests = {(binary, test, tuple(variables.items()))
-             for _, _, _, binary, test, variables in (MUTATIONS[name] for name in names)}
+    tests = sorted({test_of(name) for name in names})
     for binary in sorted({binary for binary, _, _ in tests}):
         build(binary)
     failures = {}
-    for binary, test, variables in sorted(tests):
+    for binary, test, variables in tests:
         whole, said = passes(binary, test, dict(variables))
         if not whole:
-            failures[binary, test] = said
+            failures[binary, test, variables] = said
     return failures
 
 
@@ -390,12 +397,15 @@ def main():
         return 2
     names = words or list(MUTATIONS)
     copy_tree()
-    failed_whole = whole_failures(names)
-    for (binary, test), said in failed_whole.items():
+    try:
+        failed_whole = whole_failures(names)
+    except CannotBuild as error:
+        sys.exit(str(error))
+    for (binary, test, _), said in failed_whole.items():
         print(f"'{test}' of {binary} fails even with every safeguard in place:\n{said[-2000:]}", flush=True)
     failures = len(failed_whole)
     for name in names:
-        if MUTATIONS[name][3:5] in failed_whole:
+        if test_of(name) in failed_whole:
             continue
         trouble = prove(name)
         if trouble:

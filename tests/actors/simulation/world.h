@@ -9,25 +9,23 @@
 #include <utility>
 #include <vector>
 
-#include <caf/scheduler/test_coordinator.hpp>
-
 #include <troupe/actors/bulk/bulk.h>
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/actors/coordinator/coordinator.h>
 #include <troupe/actors/engine/engine_state.h>
 #include <troupe/actors/facade/client.h>
-#include <troupe/actors/facade/key_search.h>
 #include <troupe/actors/node/node.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/net/sim/sim_network.h>
 
 #include "model.h"
+#include "process.h"
 
-// Processes of a simulated cluster: each has an actor system of its own under CAF's testing
-// scheduler, and in it the real actors of a head, a node or a client over the real Link. Three
-// things are not real: the transport (runtime/net/sim/sim_network.h says which parts of it are),
-// the device's thread (jobs take virtual time and run here) and the transformer (model.h). All of
-// it is one thread; which actor runs next is drawn from the seed.
+// A simulated cluster: processes (process.h) with the real actors of a head, a node or a client
+// over the real Link, and the time and the network that they share. Three things are not real: the
+// transport (runtime/net/sim/sim_network.h says which parts of it are), the device's thread (jobs
+// take virtual time and run here) and the transformer (model.h). All of it is one thread; which
+// actor runs next is drawn from the seed.
 
 namespace troupe::actors::simulation {
 
@@ -65,105 +63,6 @@ struct Common {
   std::map<net::SimHost, std::shared_ptr<model::Store>> stores;
 };
 
-using sim_device = device_actor::extend<caf::reacts_to<tick_atom>>;
-struct SimDeviceState {
-  std::deque<DeviceJobPtr> jobs;
-  std::mt19937_64 random;
-};
-// Runs jobs one after the other; each takes some time.
-inline sim_device::behavior_type sim_device_behavior(
-    sim_device::stateful_pointer<SimDeviceState> self, Device* device, std::uint64_t seed,
-    std::int64_t job_us) {
-  self->state.random.seed(seed);
-  const auto soon = [self, job_us] {
-    const auto us = 200 + self->state.random() % static_cast<std::uint64_t>(job_us);
-    self->delayed_send(self, std::chrono::microseconds(us), tick_atom::value);
-  };
-  return {
-      [self, soon](const DeviceJobPtr& job) {
-        self->state.jobs.push_back(job);
-        if (self->state.jobs.size() == 1) soon();
-      },
-      [self, soon, device](tick_atom) {
-        const DeviceJobPtr job = std::move(self->state.jobs.front());
-        (*job)(*device);
-        self->state.jobs.pop_front();
-        if (!self->state.jobs.empty()) soon();
-      },
-  };
-}
-
-// One process: actors, and a link to the others.
-struct Process {
-  explicit Process(caf::actor_system_config& config, std::int64_t now_us)
-      : system(std::make_unique<caf::actor_system>(config)),
-        scheduler(&dynamic_cast<caf::scheduler::test_coordinator&>(system->scheduler())) {
-    system->await_actors_before_shutdown(false);
-    set_clock(now_us);
-  }
-  void set_clock(std::int64_t now_us) {
-    using time_point = caf::actor_clock::time_point;
-    scheduler->clock().current_time = time_point(
-        std::chrono::duration_cast<time_point::duration>(std::chrono::microseconds(now_us)));
-  }
-  std::optional<std::int64_t> next_us() const {
-    const auto& due = scheduler->clock().schedule();
-    if (due.empty()) return std::nullopt;
-    return std::chrono::duration_cast<std::chrono::microseconds>(
-               due.begin()->first.time_since_epoch() + std::chrono::nanoseconds(999))
-        .count();
-  }
-  void advance(std::int64_t now_us) {
-    const auto now = scheduler->clock().now().time_since_epoch();
-    scheduler->advance_time(std::chrono::microseconds(now_us) - now);
-  }
-  template <class Handle>
-  Handle track(Handle handle) {
-    actors.push_back(caf::actor_cast<caf::strong_actor_ptr>(handle));
-    return handle;
-  }
-  // Ends the process without a message to the others. Returns false if one of its actors cannot
-  // end.
-  bool end() {
-    if (link) link->close();
-    for (const auto& actor : actors) {
-      caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
-    }
-    actors.clear();
-    node = nullptr;
-    coordinator = nullptr;
-    client = nullptr;
-    bulk = nullptr;
-    device = nullptr;
-    while (scheduler->try_run_once()) {
-    }
-    const std::size_t running = system->registry().running();
-    link.reset();
-    return running == 0;
-  }
-
-  std::unique_ptr<caf::actor_system> system;
-  caf::scheduler::test_coordinator* scheduler;
-  std::shared_ptr<Link> link;
-  std::vector<caf::strong_actor_ptr> actors;
-  node_actor node;
-  coordinator_actor coordinator;
-  client_actor client;
-  bulk_actor bulk;
-  device_actor device;
-  bool stopped = false;    // the cluster told it to end
-  std::string why;         // why the cluster told it to end
-  bool connected = false;  // a client that was welcomed
-  bool refused = false;    // a client that will not be welcomed
-  // For a client, as in remote_cluster.cpp: its search for a key, the key that it tries, the time
-  // at which it looks for another, and why the last one was refused.
-  std::optional<KeySearch> search;
-  std::optional<net::Token> tries;
-  std::int64_t patient_until_us = 0;
-  std::optional<std::int64_t> looks_at_us;
-  std::string refusal;
-};
-
 class World {
  public:
   World(Common& common, const net::SimOptions& network_options, std::int64_t job_us,
@@ -185,8 +84,6 @@ class World {
 
   static constexpr std::int64_t kBeginUs = 1'000'000'000;
   static constexpr std::uint16_t kPort = 7700;
-  // How long a client looks for a key that is not refused.
-  static constexpr std::int64_t kPatienceUs = 5'000'000;
   std::int64_t now_us() const { return now_us_; }
   std::uint64_t draw(std::uint64_t below) { return random_() % below; }
 
@@ -255,8 +152,7 @@ class World {
 
   void start_client(net::SimHost host) {
     Process& process = make(host);
-    process.patient_until_us = now_us_ + kPatienceUs;
-    process.search.emplace(process.patient_until_us);
+    process.search.emplace(now_us_);
     look_for_key(host);
   }
 
@@ -273,7 +169,7 @@ class World {
       for (const auto& [host, process] : processes) {
         if (network.is_frozen(host)) continue;
         next = std::min(next, process->next_us().value_or(until_us));
-        next = std::min(next, process->looks_at_us.value_or(until_us));
+        if (process->search) next = std::min(next, process->search->looks_at_us.value_or(until_us));
       }
       now_us_ = std::max(now_us_, next);
       clock_.set(now_us_);
@@ -281,7 +177,8 @@ class World {
       for (const auto& [host, process] : processes) {
         if (network.is_frozen(host)) continue;
         process->advance(now_us_);
-        if (process->looks_at_us && *process->looks_at_us <= now_us_) look_for_key(host);
+        const auto looks = process->search ? process->search->looks_at_us : std::nullopt;
+        if (looks && *looks <= now_us_) look_for_key(host);
       }
       std::erase_if(deaf_, [&](const auto& entry) {
         if (now_us_ < entry.second.first) return false;
@@ -351,19 +248,19 @@ class World {
   }
   // Goes on with a client's search for the key of the head's own user.
   void look_for_key(net::SimHost host) {
-    Process& process = at(host);
-    process.looks_at_us.reset();
+    ClientSearch& search = *at(host).search;
+    search.looks_at_us.reset();
     const auto found = local_key_ ? Result<net::Token>(*local_key_)
                                   : Result<net::Token>(Status(Code::kUnavailable, "no key"));
-    switch (process.search->next(found, now_us_)) {
+    switch (search.decider.next(found, now_us_)) {
       case KeySearch::Next::kTry:
         return connect(host, *found);
       case KeySearch::Next::kLookAgain:
-        process.looks_at_us = now_us_ + 100'000;
+        search.looks_at_us = now_us_ + 100'000;
         return;
       case KeySearch::Next::kGiveUp:
-        process.refused = true;
-        if (now_us_ < process.patient_until_us) gave_up(process.refusal);
+        at(host).refused = true;
+        if (now_us_ < search.until_us) gave_up("too soon: " + search.refusal);
     }
   }
   void connect(net::SimHost host, const net::Token& token) {
@@ -381,7 +278,7 @@ class World {
     process.bulk = process.track(
         spawn_bulk(*process.system, {process.link, common_.store(host), bytes_, false}));
     process.link->attach(Room::kBulk, process.bulk);
-    process.tries = token;
+    process.search->tried = token;
     ClientSetup setup;
     setup.link = process.link;
     setup.token = token;
@@ -393,14 +290,15 @@ class World {
         process.connected = true;
         return;
       }
-      process.refusal = name.status().message();
+      ClientSearch& search = *process.search;
+      search.refusal = name.status().message();
       const bool stale = name.code() == Code::kPermissionDenied &&
-                         process.tries->seed != admission->local_token().token->seed;
+                         search.tried.seed != admission->local_token().token->seed;
       process.refused = !stale;
-      if (!stale) return gave_up(process.refusal);
+      if (!stale) return gave_up(search.refusal);
       ++stale_keys;
-      process.search->refuse(*process.tries);
-      process.looks_at_us = now_us_;
+      search.decider.refuse(search.tried);
+      search.looks_at_us = now_us_;
     };
     process.client = process.track(spawn_client(*process.system, std::move(setup)));
     process.link->attach(Room::kClient, process.client);

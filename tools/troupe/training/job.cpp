@@ -194,14 +194,6 @@ model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job&
   return trainer;
 }
 
-Status check_dropout(const FinetuneOptions& options) {
-  if (options.lora_dropout != 0.0 && (options.task == "dpo" || options.task == "embed"))
-    return Status(Code::kInvalidArgument,
-                  "--task " + options.task +
-                      " needs two passes, which --lora-dropout would make different; leave it out");
-  return Status::ok();
-}
-
 // Returns the options that must be the same if a run is to be continued. Threads, micro-batches and
 // checkpointing are not part of them.
 model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
@@ -300,7 +292,6 @@ Result<Job> prepare_job(const FinetuneOptions& options) {
   }
   const model::GgufHeader& header = job.source->header();
   TROUPE_ASSIGN_OR_RETURN(job.config, model::config_from_gguf(header));
-  TROUPE_RETURN_IF_ERROR(check_dropout(options));
   if (job.config.causal == trains_encoder(options))
     return Status(Code::kInvalidArgument,
                   job.config.causal

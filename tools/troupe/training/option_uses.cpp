@@ -41,20 +41,34 @@ struct NeededFlag {
 
 bool has_adapters(const FinetuneOptions& options) { return options.lora_rank != 0; }
 bool has_teacher(const FinetuneOptions& options) { return !options.teacher.empty(); }
+bool has_validation(const FinetuneOptions& options) {
+  return !options.validation.empty() || options.validation_split > 0.0;
+}
 
 constexpr NeededFlag kNeededFlags[] = {
     {"--lora-alpha", has_adapters, "is for adapters; give --lora-rank"},
     {"--lora-dropout", has_adapters, "is for adapters; give --lora-rank"},
     {"--lora-targets", has_adapters, "is for adapters; give --lora-rank"},
     {"--rslora", has_adapters, "is for adapters; give --lora-rank"},
+    {"--lora-dropout",
+     [](const FinetuneOptions& options) {
+       const bool two_passes = options.task == "dpo" || options.task == "embed";
+       return options.lora_dropout == 0.0 || !two_passes;
+     },
+     "would make the two passes of --task dpo and embed different; leave it out"},
     {"--kd-ratio", has_teacher, "is the part of a teacher in the loss; give --teacher"},
     {"--temperature",
      [](const FinetuneOptions& options) { return options.task == "embed" || has_teacher(options); },
      "is for --task embed, or for a teacher; give --teacher"},
-    {"--eval-every",
+    {"--validation-split",
+     [](const FinetuneOptions& options) { return options.validation.empty(); },
+     "and --validation each choose the rows for validation; give one of the two"},
+    {"--patience",
      [](const FinetuneOptions& options) {
-       return !options.validation.empty() || options.validation_split > 0.0;
+       return options.evaluate_every != 0 && has_validation(options);
      },
+     "counts evaluations: it needs --eval-every, and --validation or --validation-split"},
+    {"--eval-every", has_validation,
      "needs rows to evaluate; give --validation or --validation-split"}};
 
 std::string in_words(const std::vector<std::string_view>& tasks) {

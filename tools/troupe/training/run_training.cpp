@@ -18,18 +18,6 @@
 namespace troupe::tools {
 namespace {
 
-Status check_validation(const FinetuneOptions& options) {
-  const bool has_data = !options.validation.empty() || options.validation_split > 0.0;
-  if (!options.validation.empty() && options.validation_split > 0.0)
-    return Status(Code::kInvalidArgument,
-                  "give --validation or --validation-split, one of the two");
-  if (options.patience != 0 && (options.evaluate_every == 0 || !has_data))
-    return Status(Code::kInvalidArgument,
-                  "--patience counts evaluations: it needs --eval-every, and --validation or "
-                  "--validation-split");
-  return Status::ok();
-}
-
 // Shows what the run would do, and its first examples.
 Result<int> show_run(const FinetuneOptions& options, const Job& job) {
   TROUPE_ASSIGN_OR_RETURN(const model::MemoryPlan memory,
@@ -57,7 +45,6 @@ std::string losses_text(const AdapterLosses& losses) {
 }
 
 Result<int> train(const CLI::App& app, const FinetuneOptions& options) {
-  TROUPE_RETURN_IF_ERROR(check_validation(options));
   TROUPE_RETURN_IF_ERROR(check_option_uses(app, options));
   TROUPE_ASSIGN_OR_RETURN(Job job, prepare_job(options));
   if (options.shown) return show_run(options, job);

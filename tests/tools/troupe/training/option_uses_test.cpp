@@ -62,6 +62,16 @@ TEST_CASE("training: flags that need another one name it") {
   CHECK(uses_of("--kd-ratio 0.5").message().find("give --teacher") != std::string::npos);
   CHECK(uses_of("--temperature 2").message().find("give --teacher") != std::string::npos);
   CHECK(uses_of("--temperature 2 --kd-ratio 0.5 --teacher m").is_ok());
+  for (const std::string task : {"dpo", "embed"}) {
+    const std::string words = "--task " + task + " --lora-rank 2 --lora-dropout ";
+    CHECK(uses_of(words + "0.1").message().find("two passes") != std::string::npos);
+    CHECK(uses_of(words + "0").is_ok());
+  }
+  CHECK(uses_of("--validation v --validation-split 0.1").message().find("one of the two") !=
+        std::string::npos);
+  CHECK(uses_of("--patience 2").message().find("it needs --eval-every") != std::string::npos);
+  CHECK(uses_of("--patience 2 --eval-every 2").message().rfind("--patience counts", 0) == 0);
+  CHECK(uses_of("--patience 2 --eval-every 2 --validation v").is_ok());
   CHECK(uses_of("--eval-every 2").message().find("give --validation") != std::string::npos);
   CHECK(uses_of("--eval-every 2 --validation v").is_ok());
   CHECK(uses_of("--eval-every 2 --validation-split 0.1").is_ok());
