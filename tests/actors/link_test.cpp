@@ -115,6 +115,30 @@ TEST_CASE("link: steps come from the stage before, results from the last, failur
   peers.link->close();
 }
 
+TEST_CASE("link: what belongs to another epoch is dropped, whoever says it") {
+  caf::actor_system_config config;
+  caf::actor_system system(config);
+  Peers peers;
+  const auto sink =
+      system.spawn([](int) -> frame_sink::behavior_type { return {[](const FramePtr&) {}}; }, 0);
+  // What say() says is of epoch 3, and comes from the right stages of epochs 2 and 4.
+  const net::PublicKey head = Peers::key_of(0), node = Peers::key_of(1);
+  for (const std::uint64_t epoch : {2, 4}) {
+    peers.link->attach_worker(epoch, head, sink);
+    peers.link->attach_engine(epoch, {node, {node}}, sink);
+  }
+  std::uint64_t stale = 0;
+  const auto drops = [&](std::size_t who, MessageType type) {
+    const auto number = static_cast<std::uint16_t>(type);
+    const LinkCounters counters = peers.say(who, find_message(number)->channel, number);
+    return counters.stale_frames == ++stale && counters.strange_frames == 0;
+  };
+  CHECK(drops(0, MessageType::kStep));
+  CHECK(drops(1, MessageType::kStepDone));
+  CHECK(drops(1, MessageType::kStepFailed));
+  peers.link->close();
+}
+
 TEST_CASE("link: a client that sends too much is told, and the others are heard") {
   Peers peers;
   constexpr auto kQuery = static_cast<std::uint16_t>(MessageType::kStatusQuery);
